@@ -1,0 +1,101 @@
+// What the kernels compute on, and the table of them that each instruction set provides.
+// Plain data only: this header is shared by code that is compiled for different CPUs.
+#pragma once
+
+#include <stdint.h>
+
+namespace wazn {
+
+constexpr int64_t kPanelRows = 16;  // weight rows per panel: the accumulator lane is the row
+constexpr int64_t kPage = 64;       // positions per KV page and per block of attention
+
+// Number formats, as packed. bind.cpp names them in this order.
+enum class Layout : int32_t {
+  kF32, kF16, kBF16,                                    // columns of 16 rows, as floats
+  kQ4_0, kQ4_1, kQ5_0, kQ5_1, kQ8_0, kIQ4_NL, kMXFP4,  // scales per 32 columns
+  kQ2_K, kQ3_K, kQ4_K, kQ5_K, kQ6_K, kIQ4_XS,          // sub-scales within 256 columns
+};
+
+// A weight matrix in panels of 16 rows; the last panel is padded with zero rows.
+struct Matrix {
+  const uint8_t* data;
+  int64_t rows, columns;
+  Layout layout;
+};
+
+// Activations of `rows` rows. Only the forms that some consumer reads are filled.
+//   floats   (rows, columns)
+//   by_32    int8 (rows, columns), scales (rows, columns/32), sums int32 (rows, columns/32)
+//   by_256   int8 (rows, columns), scales (rows, columns/256), sums int16 per 16 and per 32 columns
+struct Quantised32 {
+  int8_t* codes;
+  float* scales;
+  int32_t* sums;
+};
+struct Quantised256 {
+  int8_t* codes;
+  float* scales;
+  int16_t* sums_16;
+  int16_t* sums_32;
+};
+struct Activation {
+  int64_t columns;
+  float* floats;
+  Quantised32 by_32;
+  Quantised256 by_256;
+};
+
+// Where a product goes: out[row * stride + column] = product (+ bias) (+ what was there).
+struct Output {
+  float* data;
+  int64_t stride;
+  const float* bias;  // per column, or null
+  bool accumulate;
+};
+
+// One attention task: `num_rows` query rows of one sequence against one KV head.
+struct Attention {
+  const float* queries;      // first row of the task; heads of the group are adjacent
+  float* out;                // same shape as queries
+  int64_t stride;            // floats between rows of queries and of out
+  int64_t num_rows;          // consecutive positions
+  int64_t first_position;    // position of the first row
+  int64_t group;             // query heads per KV head
+  int64_t head_dim;
+  float scale;
+  bool half;                 // pages hold float16, else float32
+  const uint8_t* const* pages;  // page i holds positions [64 i, 64 i + 64): keys, then values
+};
+
+// Everything an instruction set must provide. Scratch is 64-byte aligned, per thread.
+struct Kernels {
+  const char* name;
+  // Panels [first, last) of w times `rows` rows of x; `exact` computes in float32 on dequantised
+  // weights.
+  void (*linear)(const Matrix& w, const Activation& x, int64_t rows, int64_t first, int64_t last,
+                 const Output& out, uint8_t* scratch);
+  void (*linear_exact)(const Matrix& w, const Activation& x, int64_t rows, int64_t first,
+                       int64_t last, const Output& out, uint8_t* scratch);
+  // One row of w as floats.
+  void (*dequantize_row)(const Matrix& w, int64_t row, float* out);
+  void (*quantize_32)(const float* x, int64_t columns, const Quantised32& out);
+  void (*quantize_256)(const float* x, int64_t columns, const Quantised256& out);
+  void (*rms_norm)(const float* x, const float* weight, int64_t columns, float eps, float* out);
+  void (*swiglu)(const float* gate, const float* up, int64_t columns, float* out);
+  void (*rope)(float* x, int64_t heads, int64_t head_dim, const float* angles, bool interleaved);
+  // Writes one position's key and value of one head into its page.
+  void (*append_kv)(const float* key, const float* value, int64_t head_dim, int64_t slot, bool half,
+                    uint8_t* page);
+  void (*attend)(const Attention& task, uint8_t* scratch);
+};
+
+int64_t panel_bytes(Layout layout, int64_t columns);
+int64_t linear_scratch_bytes(int64_t columns);
+int64_t attention_scratch_bytes(int64_t head_dim);
+int64_t kv_page_bytes(int64_t head_dim, bool half);  // keys and values of one KV head
+
+constexpr int64_t kAttentionRows = 24;  // query rows (positions x group) per attention tile
+
+const Kernels* avx2_kernels();
+
+}  // namespace wazn

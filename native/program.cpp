@@ -1,0 +1,355 @@
+#include "program.h"
+
+#include <algorithm>
+#include <cstring>
+#include <stdexcept>
+#include <utility>
+
+namespace wazn {
+namespace {
+
+// Rows up to this many are one pass over the weights (memory-bound): split evenly, in one piece
+// per thread. More rows are compute-bound: split by panel, whoever is free takes the next.
+constexpr int64_t kStreamingRows = 4;
+
+[[noreturn]] void reject(const std::string& what) { throw std::invalid_argument(what); }
+
+std::unique_ptr<Memory> allocate(size_t bytes) {
+  return std::unique_ptr<Memory>(Memory::allocate(bytes));
+}
+
+int64_t align(int64_t bytes) { return (bytes + 63) & ~int64_t{63}; }
+
+int64_t num_panels(const Matrix& w) { return (w.rows + kPanelRows - 1) / kPanelRows; }
+
+}  // namespace
+
+int64_t linear_scratch_bytes(int64_t columns) { return columns * kPanelRows * 4 + 4096; }
+
+int64_t attention_scratch_bytes(int64_t head_dim) {
+  return 4 * (3 * kAttentionRows * head_dim + kAttentionRows * kPage + kPage * head_dim) +
+         8 * kAttentionRows + 64;
+}
+
+int64_t kv_page_bytes(int64_t head_dim, bool half) { return 2 * kPage * head_dim * (half ? 2 : 4); }
+
+Program::Program(const Kernels* kernels, std::shared_ptr<Pool> pool, int64_t max_rows, bool exact,
+                 KvShape kv)
+    : kernels_(kernels),
+      pool_(std::move(pool)),
+      max_rows_(max_rows),
+      exact_(exact),
+      kv_(kv),
+      scratch_bytes_(attention_scratch_bytes(kv.head_dim)) {}
+
+BufferId Program::add_buffer(int64_t columns, Forms forms) {
+  const int64_t cells = max_rows_ * columns;
+  const int64_t floats = align(cells * 4), codes = align(cells);
+  const int64_t by_32 = forms.by_32 ? codes + 2 * align(cells / 32 * 4) : 0;
+  const int64_t by_256 =
+      forms.by_256 ? codes + align(cells / 256 * 4) + align(cells / 16 * 2) + align(cells / 32 * 2)
+                   : 0;
+  buffer_memory_.push_back(allocate(floats + by_32 + by_256 + 64));
+  uint8_t* p = buffer_memory_.back()->data();
+  auto take = [&p](int64_t bytes) { return std::exchange(p, p + align(bytes)); };
+  Activation buffer{};
+  buffer.columns = columns;
+  buffer.floats = (float*)take(cells * 4);
+  if (forms.by_32)
+    buffer.by_32 = Quantised32{(int8_t*)take(cells), (float*)take(cells / 32 * 4),
+                               (int32_t*)take(cells / 32 * 4)};
+  if (forms.by_256)
+    buffer.by_256 = Quantised256{(int8_t*)take(cells), (float*)take(cells / 256 * 4),
+                                 (int16_t*)take(cells / 16 * 2), (int16_t*)take(cells / 32 * 2)};
+  buffers_.push_back(buffer);
+  forms_.push_back(forms);
+  return (BufferId)buffers_.size() - 1;
+}
+
+void Program::add(Operation operation) {
+  if (auto* attend = std::get_if<Attend>(&operation))
+    if (attend->heads % kv_.heads || attend->heads / kv_.heads > kAttentionRows ||
+        kv_.head_dim % 16)
+      reject("attention takes a head size that is a multiple of 16 and at most " +
+             std::to_string(kAttentionRows) + " query heads per KV head, not " +
+             std::to_string(attend->heads) + " query and " + std::to_string(kv_.heads) +
+             " KV heads of size " + std::to_string(kv_.head_dim));
+  if (auto* embed = std::get_if<Embed>(&operation)) weights_.push_back(embed->table->memory);
+  if (auto* linear = std::get_if<Linear>(&operation))
+    for (const Product& product : linear->products) {
+      weights_.push_back(product.weight->memory);
+      scratch_bytes_ =
+          std::max(scratch_bytes_, linear_scratch_bytes(product.weight->matrix.columns));
+    }
+  on_wanted_rows_.push_back(gathered_);
+  gathered_ |= std::holds_alternative<Gather>(operation);
+  operations_.push_back(std::move(operation));
+}
+
+void Program::end_segment(const std::string& name) {
+  segment_names_.push_back(name);
+  segment_ends_.push_back((int)operations_.size());
+  std::sort(weights_.begin(), weights_.end());
+  weights_.erase(std::unique(weights_.begin(), weights_.end()), weights_.end());
+  next_task_ = std::make_unique<std::atomic<int64_t>[]>(operations_.size());
+  scratch_.clear();
+  for (int thread = 0; thread < pool_->size(); ++thread)
+    scratch_.push_back(allocate(scratch_bytes_));
+}
+
+void Program::open_cache(int64_t num_pages) {
+  const int64_t bytes = kv_.layers * kv_.heads * kv_page_bytes(kv_.head_dim, kv_.half);
+  cache_ = allocate(num_pages * bytes);
+  num_pages_ = num_pages;
+}
+
+void Program::set_angles(const float* angles, int64_t num_positions) {
+  angles_ = angles;
+  num_angles_ = num_positions;
+}
+
+uint8_t* Program::page(int64_t layer, int64_t id) const {
+  return cache_->data() +
+         (layer * num_pages_ + id) * kv_.heads * kv_page_bytes(kv_.head_dim, kv_.half);
+}
+
+void Program::check(const Step& step) const {
+  if (step.rows < 1 || step.rows > max_rows_)
+    reject("a step takes 1 to " + std::to_string(max_rows_) + " rows, not " +
+           std::to_string(step.rows));
+  if (step.num_sequences < 1 || step.row_starts[0] != 0 ||
+      step.row_starts[step.num_sequences] != step.rows)
+    reject("row_starts must begin with 0 and end with the number of rows");
+  for (int64_t s = 0; s < step.num_sequences; ++s) {
+    const int64_t count = step.row_starts[s + 1] - (int64_t)step.row_starts[s];
+    const int64_t first = step.first_positions[s], last = first + count - 1;
+    if (count < 1 || first < 0 || last >= num_angles_ || last / kPage >= step.table_width)
+      reject("sequence " + std::to_string(s) + " has rows outside its positions or pages");
+    for (int64_t p = 0; p <= last / kPage; ++p) {
+      const int32_t id = step.page_tables[s * step.table_width + p];
+      if (id < 0 || id >= num_pages_) reject("page " + std::to_string(id) + " does not exist");
+    }
+  }
+  for (int64_t i = 0; i < step.num_wanted; ++i)
+    if (step.wanted[i] < 0 || step.wanted[i] >= step.rows)
+      reject("wanted row " + std::to_string(step.wanted[i]) + " is not in the batch");
+  if (const Embed* embed = std::get_if<Embed>(&operations_.at(0)))
+    for (int64_t i = 0; i < step.rows; ++i)
+      if (step.token_ids[i] < 0 || step.token_ids[i] >= embed->table->matrix.rows)
+        reject("token id " + std::to_string(step.token_ids[i]) + " is outside the vocabulary of " +
+               std::to_string(embed->table->matrix.rows));
+}
+
+void Program::prepare(const Step& step) {
+  step_ = step;
+  row_sequence_.resize(step.rows);
+  row_position_.resize(step.rows);
+  tiles_.clear();
+  const int64_t group = std::max<int64_t>(1, [this] {
+    for (const Operation& op : operations_)
+      if (auto* attend = std::get_if<Attend>(&op)) return attend->heads / kv_.heads;
+    return int64_t{1};
+  }());
+  const int32_t rows_per_tile = (int32_t)std::max<int64_t>(1, kAttentionRows / group);
+  for (int32_t s = 0; s < step.num_sequences; ++s) {
+    const int32_t first = step.row_starts[s], last = step.row_starts[s + 1];
+    for (int32_t row = first; row < last; ++row) {
+      row_sequence_[row] = s;
+      row_position_[row] = step.first_positions[s] + row - first;
+    }
+    for (int32_t row = first; row < last; row += rows_per_tile)
+      tiles_.push_back({s, row, std::min(rows_per_tile, last - row)});
+  }
+  // Late rows attend to more: the longest tasks first.
+  std::stable_sort(tiles_.begin(), tiles_.end(), [this](const Tile& a, const Tile& b) {
+    return row_position_[a.first_row] > row_position_[b.first_row];
+  });
+  for (size_t i = 0; i < operations_.size(); ++i) next_task_[i].store(0);
+}
+
+void Program::run(int first_segment, int last_segment, const Step& step) {
+  if (first_segment < 0 || first_segment >= last_segment ||
+      last_segment > (int)segment_ends_.size())
+    reject("there is no such range of segments");
+  check(step);
+  prepare(step);
+  const int first = first_segment == 0 ? 0 : segment_ends_[first_segment - 1];
+  const int last = segment_ends_[last_segment - 1];
+  pool_->run([this, first, last](int thread) { work(thread, first, last); });
+  for (const auto& memory : weights_)
+    if (memory->is_lost())
+      throw std::runtime_error(
+          "the packed weights changed or shrank on disk while they were in use; load the model "
+          "again");
+}
+
+void Program::work(int thread, int first, int last) {
+  for (int i = first; i < last; ++i) {
+    std::visit([&](const auto& op) { execute(op, i, thread); }, operations_[i]);
+    if (i + 1 < last && needs_barrier(i)) pool_->barrier();
+  }
+}
+
+// Operations that read and write only the rows of their thread follow each other freely.
+bool Program::is_row_local(int index) const {
+  const Operation& op = operations_[index];
+  return !std::holds_alternative<Linear>(op) && !std::holds_alternative<Attend>(op) &&
+         !std::holds_alternative<Gather>(op);
+}
+
+bool Program::needs_barrier(int index) const {
+  return !is_row_local(index) || !is_row_local(index + 1);
+}
+
+int64_t Program::num_rows(int index) const {
+  return on_wanted_rows_[index] ? step_.num_wanted : step_.rows;
+}
+
+namespace {
+
+struct Range {
+  int64_t first, last;
+};
+Range share(int64_t count, int thread, int num_threads) {
+  return {count * thread / num_threads, count * (thread + 1) / num_threads};
+}
+
+}  // namespace
+
+void Program::quantize_row(BufferId id, int64_t row) {
+  const Activation& b = buffers_[id];
+  const int64_t n = b.columns;
+  if (forms_[id].by_32)
+    kernels_->quantize_32(b.floats + row * n, n,
+                          {b.by_32.codes + row * n, b.by_32.scales + row * (n / 32),
+                           b.by_32.sums + row * (n / 32)});
+  if (forms_[id].by_256)
+    kernels_->quantize_256(b.floats + row * n, n,
+                           {b.by_256.codes + row * n, b.by_256.scales + row * (n / 256),
+                            b.by_256.sums_16 + row * (n / 16), b.by_256.sums_32 + row * (n / 32)});
+}
+
+void Program::execute(const Embed& op, int index, int thread) {
+  const Range rows = share(num_rows(index), thread, pool_->size());
+  const Activation& out = buffers_[op.out];
+  for (int64_t row = rows.first; row < rows.last; ++row)
+    kernels_->dequantize_row(op.table->matrix, step_.token_ids[row],
+                             out.floats + row * out.columns);
+}
+
+void Program::execute(const RmsNorm& op, int index, int thread) {
+  const Range rows = share(num_rows(index), thread, pool_->size());
+  const Activation &in = buffers_[op.in], &out = buffers_[op.out];
+  const int64_t width = in.columns / op.heads;
+  for (int64_t row = rows.first; row < rows.last; ++row) {
+    for (int64_t h = 0; h < op.heads; ++h)
+      kernels_->rms_norm(in.floats + row * in.columns + h * width, op.weight.data(), width, op.eps,
+                         out.floats + row * out.columns + h * width);
+    quantize_row(op.out, row);
+  }
+}
+
+void Program::execute(const Linear& op, int index, int thread) {
+  const int64_t rows = num_rows(index);
+  int64_t total = 0;
+  for (const Product& product : op.products) total += num_panels(product.weight->matrix);
+  if (rows <= kStreamingRows) {
+    const Range panels = share(total, thread, pool_->size());
+    return multiply(op, rows, panels.first, panels.last, thread);
+  }
+  for (int64_t p; (p = next_task_[index].fetch_add(1)) < total;)
+    multiply(op, rows, p, p + 1, thread);
+}
+
+// Panels [first, last) of the products laid end to end.
+void Program::multiply(const Linear& op, int64_t rows, int64_t first, int64_t last, int thread) {
+  const auto kernel = exact_ ? kernels_->linear_exact : kernels_->linear;
+  int64_t begin = 0;
+  for (const Product& product : op.products) {
+    const Matrix& w = product.weight->matrix;
+    const int64_t from = std::max(first - begin, int64_t{0});
+    const int64_t to = std::min(last - begin, num_panels(w));
+    begin += num_panels(w);
+    if (from >= to) continue;
+    const bool to_result = product.out == kLogits;
+    const Output out = {to_result ? step_.result : buffers_[product.out].floats,
+                        to_result ? step_.result_columns : buffers_[product.out].columns,
+                        product.bias.empty() ? nullptr : product.bias.data(), product.accumulate};
+    kernel(w, buffers_[op.in], rows, from, to, out, scratch_[thread]->data());
+  }
+}
+
+void Program::execute(const Rope& op, int index, int thread) {
+  const Range rows = share(num_rows(index), thread, pool_->size());
+  const Activation& x = buffers_[op.x];
+  for (int64_t row = rows.first; row < rows.last; ++row)
+    kernels_->rope(x.floats + row * x.columns, op.heads, op.head_dim,
+                   angles_ + row_position_[row] * op.head_dim, op.interleaved);
+}
+
+void Program::execute(const AppendKv& op, int index, int thread) {
+  const Range rows = share(num_rows(index), thread, pool_->size());
+  const int64_t width = kv_.heads * kv_.head_dim;
+  const int64_t bytes = kv_page_bytes(kv_.head_dim, kv_.half);
+  for (int64_t row = rows.first; row < rows.last; ++row) {
+    const int64_t position = row_position_[row];
+    const int32_t id =
+        step_.page_tables[row_sequence_[row] * step_.table_width + position / kPage];
+    for (int64_t h = 0; h < kv_.heads; ++h)
+      kernels_->append_kv(buffers_[op.key].floats + row * width + h * kv_.head_dim,
+                          buffers_[op.value].floats + row * width + h * kv_.head_dim,
+                          kv_.head_dim, position % kPage, kv_.half,
+                          page(op.layer, id) + h * bytes);
+  }
+}
+
+void Program::execute(const Attend& op, int index, int thread) {
+  const Activation &query = buffers_[op.query], &out = buffers_[op.out];
+  const int64_t group = op.heads / kv_.heads, tasks = (int64_t)tiles_.size() * kv_.heads;
+  const int64_t bytes = kv_page_bytes(kv_.head_dim, kv_.half);
+  std::vector<const uint8_t*> pages(step_.table_width);
+  for (int64_t task; (task = next_task_[index].fetch_add(1)) < tasks;) {
+    const Tile& tile = tiles_[task / kv_.heads];
+    const int64_t head = task % kv_.heads, first = row_position_[tile.first_row];
+    for (int64_t p = 0; p * kPage < first + tile.num_rows; ++p)
+      pages[p] = page(op.layer, step_.page_tables[tile.sequence * step_.table_width + p]) +
+                 head * bytes;
+    const int64_t offset = tile.first_row * query.columns + head * group * kv_.head_dim;
+    kernels_->attend({query.floats + offset, out.floats + offset, query.columns, tile.num_rows,
+                      first, group, kv_.head_dim, op.scale, kv_.half, pages.data()},
+                     scratch_[thread]->data());
+  }
+}
+
+void Program::execute(const SwiGlu& op, int index, int thread) {
+  const Range rows = share(num_rows(index), thread, pool_->size());
+  const int64_t n = buffers_[op.out].columns;
+  for (int64_t row = rows.first; row < rows.last; ++row) {
+    kernels_->swiglu(buffers_[op.gate].floats + row * n, buffers_[op.up].floats + row * n, n,
+                     buffers_[op.out].floats + row * n);
+    quantize_row(op.out, row);
+  }
+}
+
+void Program::execute(const Quantize& op, int index, int thread) {
+  const Range rows = share(num_rows(index), thread, pool_->size());
+  for (int64_t row = rows.first; row < rows.last; ++row) quantize_row(op.x, row);
+}
+
+void Program::execute(const Gather& op, int, int thread) {
+  const Range rows = share(step_.num_wanted, thread, pool_->size());
+  const Activation &in = buffers_[op.in], &out = buffers_[op.out];
+  for (int64_t row = rows.first; row < rows.last; ++row)
+    std::memcpy(out.floats + row * out.columns, in.floats + step_.wanted[row] * in.columns,
+                in.columns * sizeof(float));
+}
+
+void Program::execute(const Emit& op, int index, int thread) {
+  const Range rows = share(num_rows(index), thread, pool_->size());
+  const Activation& in = buffers_[op.in];
+  for (int64_t row = rows.first; row < rows.last; ++row)
+    std::memcpy(step_.result + row * step_.result_columns, in.floats + row * in.columns,
+                in.columns * sizeof(float));
+}
+
+}  // namespace wazn

@@ -1,0 +1,164 @@
+// The recorded program: what one forward step does, as a list of operations in named segments.
+// Python records it once (wazn.models.recorder); a step runs a range of segments over all rows of
+// a batch in one call, on all threads, with barriers between operations that need them.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "kernels.h"
+#include "memory.h"
+#include "pool.h"
+
+namespace wazn {
+
+// A weight matrix and the memory that keeps it alive.
+struct Weight {
+  std::shared_ptr<Memory> memory;
+  Matrix matrix;
+};
+
+using BufferId = int;
+
+struct Embed {
+  std::shared_ptr<Weight> table;
+  BufferId out;
+};
+struct RmsNorm {  // over the whole row, or over each of `heads` equal parts of it
+  BufferId in, out;
+  std::vector<float> weight;
+  float eps;
+  int64_t heads;
+};
+struct Product {
+  std::shared_ptr<Weight> weight;
+  std::vector<float> bias;  // empty: none
+  BufferId out;             // kLogits: the step's logits
+  bool accumulate;
+};
+struct Linear {  // several products of one input
+  BufferId in;
+  std::vector<Product> products;
+};
+struct Rope {
+  BufferId x;
+  int64_t heads, head_dim;
+  bool interleaved;
+};
+struct AppendKv {
+  BufferId key, value;
+  int64_t layer;
+};
+struct Attend {
+  BufferId query, out;
+  int64_t layer, heads;
+  float scale;
+};
+struct SwiGlu {
+  BufferId gate, up, out;
+};
+struct Quantize {  // fills the int8 forms of a buffer whose floats another operation wrote
+  BufferId x;
+};
+struct Gather {  // the wanted rows only; what follows works on those
+  BufferId in, out;
+};
+struct Emit {  // copies wanted rows to the step's result
+  BufferId in;
+};
+using Operation = std::variant<Embed, RmsNorm, Linear, Rope, AppendKv, Attend, SwiGlu, Quantize,
+                               Gather, Emit>;
+
+constexpr BufferId kLogits = -1;
+
+// Which int8 forms of a buffer its readers want.
+struct Forms {
+  bool by_32, by_256;
+};
+
+// KV pages of all layers; a page holds 64 positions of every KV head of one layer.
+struct KvShape {
+  int64_t layers, heads, head_dim;
+  bool half;
+};
+
+// One batch. Arrays belong to the caller and are checked by Program::run.
+struct Step {
+  int64_t rows, num_sequences, table_width, num_wanted, result_columns;
+  const int32_t *token_ids, *row_starts, *first_positions, *page_tables, *wanted;
+  float* result;  // (num_wanted, result_columns)
+};
+
+class Program {
+ public:
+  Program(const Kernels* kernels, std::shared_ptr<Pool> pool, int64_t max_rows, bool exact,
+          KvShape kv);
+
+  BufferId add_buffer(int64_t columns, Forms forms);
+  void add(Operation operation);
+  void end_segment(const std::string& name);  // operations since the last one
+  void open_cache(int64_t num_pages);
+  // angles: (positions, head_dim / 2, 2) cosines and sines; must outlive the next step.
+  void set_angles(const float* angles, int64_t num_positions);
+  void run(int first_segment, int last_segment, const Step& step);
+
+  const std::vector<std::string>& segments() const { return segment_names_; }
+  Activation& buffer(BufferId id) { return buffers_[id]; }
+  int num_buffers() const { return (int)buffers_.size(); }
+  const KvShape& kv() const { return kv_; }
+  int64_t max_rows() const { return max_rows_; }
+
+ private:
+  struct Tile {  // rows of one sequence that attend together
+    int32_t sequence, first_row, num_rows;
+  };
+  void check(const Step& step) const;
+  void prepare(const Step& step);
+  void work(int thread, int first, int last);
+  bool needs_barrier(int operation) const;
+  bool is_row_local(int operation) const;
+  int64_t num_rows(int operation) const;
+  void execute(const Embed& op, int index, int thread);
+  void execute(const RmsNorm& op, int index, int thread);
+  void execute(const Linear& op, int index, int thread);
+  void execute(const Rope& op, int index, int thread);
+  void execute(const AppendKv& op, int index, int thread);
+  void execute(const Attend& op, int index, int thread);
+  void execute(const SwiGlu& op, int index, int thread);
+  void execute(const Quantize& op, int index, int thread);
+  void execute(const Gather& op, int index, int thread);
+  void execute(const Emit& op, int index, int thread);
+  void quantize_row(BufferId id, int64_t row);
+  void multiply(const Linear& op, int64_t rows, int64_t first, int64_t last, int thread);
+  uint8_t* page(int64_t layer, int64_t id) const;
+
+  const Kernels* kernels_;
+  std::shared_ptr<Pool> pool_;
+  const int64_t max_rows_;
+  const bool exact_;
+  const KvShape kv_;
+  int64_t num_pages_ = 0;
+  std::unique_ptr<Memory> cache_;
+  std::vector<Activation> buffers_;
+  std::vector<Forms> forms_;
+  std::vector<std::unique_ptr<Memory>> buffer_memory_;
+  std::vector<Operation> operations_;
+  std::vector<bool> on_wanted_rows_;  // per operation
+  std::vector<int> segment_ends_;
+  std::vector<std::string> segment_names_;
+  bool gathered_ = false;
+  int64_t scratch_bytes_ = 0;
+  std::vector<std::unique_ptr<Memory>> scratch_;  // per thread
+  std::vector<std::shared_ptr<Memory>> weights_;  // every memory the program reads
+  const float* angles_ = nullptr;
+  int64_t num_angles_ = 0;
+  // The running step.
+  Step step_{};
+  std::vector<int32_t> row_sequence_, row_position_;
+  std::vector<Tile> tiles_;
+  std::unique_ptr<std::atomic<int64_t>[]> next_task_;  // per operation
+};
+
+}  // namespace wazn

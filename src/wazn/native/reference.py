@@ -1,0 +1,206 @@
+"""NumPy twins of the native kernels: the same operations in the same order, bit for bit.
+
+Every kernel is tested against its twin here. A twin is the definition of the arithmetic, which no
+instruction set, thread count or batch may change: reductions run in 16 virtual lanes, integer sums
+are exact, and a fused multiply-add is one rounding. Slow, and never a stand-in for the product.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wazn.weights.formats import Format, dequantize
+
+Floats = NDArray[np.float32]
+Integers = NDArray[np.int64]
+PAGE = 64
+
+
+def fma(a: Floats, b: Floats, c: Floats) -> Floats:
+    """a * b + c in float32 with one rounding.
+
+    The product is exact in float64. The sum is rounded to odd there (Boldo and Melquiond 2008), so
+    that rounding it again to float32 gives the correctly rounded result.
+    """
+    product = np.multiply(a, b, dtype=np.float64)
+    total = product + c
+    part = total - product
+    error = (product - (total - part)) + (c - part)
+    is_even = total.view(np.int64) & 1 == 0
+    towards = np.where(error > 0, np.inf, -np.inf)
+    odd = np.where((error != 0) & is_even, np.nextafter(total, towards), total)
+    return odd.astype(np.float32)
+
+
+def exp(x: Floats) -> Floats:
+    """e^x as the kernels compute it: 0 below -87.33654, clamped at 88."""
+    lowest = np.float32(-87.33654)
+    clamped = np.maximum(np.minimum(x, np.float32(88.0)), lowest)
+    n = np.rint(clamped * np.float32(1.44269504088896341))
+    r = fma(-n, np.float32(0.693359375), clamped)
+    r = fma(-n, np.float32(-2.12194440e-4), r)
+    p = np.full_like(x, 1.9875691500e-4)
+    for c in (1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1):
+        p = fma(p, r, np.float32(c))
+    p = fma(p, r * r, r) + np.float32(1.0)
+    return np.where(x >= lowest, p * np.exp2(n).astype(np.float32), np.float32(0.0))
+
+
+def sum_lanes(lanes: Floats) -> Floats:
+    """Folds (..., 16) lanes: 8, 4, 2, 1 apart."""
+    while lanes.shape[-1] > 1:
+        half = lanes.shape[-1] // 2
+        lanes = lanes[..., :half] + lanes[..., half:]
+    return lanes[..., 0]
+
+
+def rms_norm(x: Floats, weight: Floats, eps: float) -> Floats:
+    """x / sqrt(mean(x²) + eps) * weight over the last axis of (..., columns)."""
+    columns = x.shape[-1]
+    padded = np.zeros((*x.shape[:-1], -(-columns // 16) * 16), np.float32)
+    padded[..., :columns] = x
+    lanes = np.zeros((*x.shape[:-1], 16), np.float32)
+    for start in range(0, padded.shape[-1], 16):
+        block = padded[..., start : start + 16]
+        lanes = fma(block, block, lanes)
+    mean = sum_lanes(lanes) / np.float32(columns)
+    scale = np.float32(1.0) / np.sqrt(mean + np.float32(eps))
+    return x * scale[..., None] * weight
+
+
+def swiglu(gate: Floats, up: Floats) -> Floats:
+    """silu(gate) * up."""
+    return gate / (np.float32(1.0) + exp(np.float32(0.0) - gate)) * up
+
+
+def rope(x: Floats, angles: Floats, *, interleaved: bool) -> Floats:
+    """Rotates heads (..., head_dim) by angles (..., head_dim / 2, 2) of cosines and sines."""
+    half = x.shape[-1] // 2
+    first, second = (
+        (slice(0, None, 2), slice(1, None, 2))
+        if interleaved
+        else (slice(0, half), slice(half, None))
+    )
+    a, b, c, s = x[..., first], x[..., second], angles[..., 0], angles[..., 1]
+    out = np.empty_like(x)
+    out[..., first] = fma(a, c, -(b * s))
+    out[..., second] = fma(a, s, b * c)
+    return out
+
+
+def quantize(x: Floats, block: int) -> tuple[Integers, Floats]:
+    """int8 codes (rows, columns) and scales (rows, columns / block)."""
+    blocks = x.reshape(len(x), -1, block)
+    top = np.abs(blocks).max(axis=-1)
+    with np.errstate(divide="ignore"):
+        inverse = np.where(top > 0, np.float32(127.0) / top, np.float32(0.0))
+    codes = np.rint(blocks * inverse[..., None]).astype(np.int64)
+    return codes.reshape(x.shape), top / np.float32(127.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Quantised rows taken apart: value = scale * integer - low * low_integer.
+
+    Integers are (rows, columns), sub-scales multiplied in; scales are (rows, blocks) float32.
+    """
+
+    integers: Integers
+    low_integers: Integers
+    scale: Floats
+    low: Floats
+    span: int
+
+
+def take_apart(raw: NDArray[np.uint8], format: Format) -> Parts:
+    """Integers and scales of raw rows (rows, row_bytes).
+
+    With its block scales set to one (and minima to zero) a format's values are its integers; with
+    scales zero and minima one they are its minima's sub-scales, negated.
+    """
+    blocks = np.ascontiguousarray(raw).view(format.layout)
+    fields = format.layout.names or ()
+
+    def integers(scale: float, low: float) -> Integers:
+        changed = blocks.copy()
+        for name, value in (("d", scale), ("m", low), ("exponent", 128)):
+            if name in fields:
+                changed[name] = value
+        return dequantize(changed.view(np.uint8), format).astype(np.int64)
+
+    if "exponent" in fields:  # e8m0, for a doubled code table
+        scale = np.ldexp(np.float32(1.0), blocks["exponent"].astype(np.int32) - 128)
+    else:
+        scale = blocks["d"].astype(np.float32)
+    if "m" not in fields:
+        return Parts(integers(1, 0), integers(1, 0) * 0, scale, scale * 0, format.block_size)
+    low = blocks["m"].astype(np.float32)
+    return Parts(integers(1, 0), -integers(0, 1), scale, low, format.block_size)
+
+
+def linear(raw: NDArray[np.uint8], format: Format, x: Floats) -> Floats:
+    """x (rows, columns) times quantised weights: exact integer sums, one float step per block."""
+    parts = take_apart(raw, format)
+    codes, scales = quantize(x, parts.span)
+    has_low = "m" in (format.layout.names or ())
+    out = np.zeros((len(x), len(raw)), np.float32)
+    for block in range(codes.shape[1] // parts.span):
+        at = slice(block * parts.span, (block + 1) * parts.span)
+        row_scale = scales[:, block, None]
+        product = (codes[:, at] @ parts.integers[:, at].T).astype(np.float32)
+        out = fma(parts.scale[None, :, block], row_scale * product, out)
+        if has_low:
+            lows = (codes[:, at] @ parts.low_integers[:, at].T).astype(np.float32)
+            out = fma(-parts.low[None, :, block], row_scale * lows, out)
+    return out
+
+
+def linear_float(weights: Floats, x: Floats) -> Floats:
+    """x (rows, columns) times float weights (out, columns): one fused multiply-add per column."""
+    out = np.zeros((len(x), len(weights)), np.float32)
+    for column in range(x.shape[1]):
+        out = fma(weights[None, :, column], x[:, column, None], out)
+    return out
+
+
+def attend(query: Floats, keys: Floats, values: Floats, scale: float) -> Floats:
+    """One query row (heads, dim) over positions (positions, dim) of its KV head.
+
+    Blocks of 64 positions are reduced from scratch and merged left to right.
+    """
+    top = total = merged = None
+    for start in range(0, len(keys), PAGE):
+        block = _attend_block(
+            query, keys[start : start + PAGE], values[start : start + PAGE], scale
+        )
+        if top is None:
+            top, total, merged = block
+            continue
+        highest = np.maximum(top, block[0])
+        old, new = exp(top - highest), exp(block[0] - highest)
+        top = highest
+        total = fma(block[1], new, total * old)
+        merged = fma(block[2], new[:, None], merged * old[:, None])
+    return merged / total[:, None]
+
+
+def _attend_block(
+    query: Floats, keys: Floats, values: Floats, scale: float
+) -> tuple[Floats, Floats, Floats]:
+    """Maximum, sum and unnormalised result (heads, dim) of one block."""
+    heads = len(query)
+    scores = np.zeros((heads, len(keys)), np.float32)
+    for d in range(query.shape[1]):
+        scores = fma(query[:, d, None], keys[None, :, d], scores)
+    scores = scores * np.float32(scale)
+    top = scores.max(axis=-1)
+    probabilities = np.zeros((heads, PAGE), np.float32)
+    probabilities[:, : len(keys)] = exp(scores - top[:, None])
+    lanes = np.zeros((heads, 16), np.float32)
+    for start in range(0, PAGE, 16):
+        lanes = lanes + probabilities[:, start : start + 16]
+    out = np.zeros((heads, query.shape[1]), np.float32)
+    for position in range(len(keys)):
+        out = fma(probabilities[:, position, None], values[None, position], out)
+    return top, sum_lanes(lanes), out

@@ -1,0 +1,77 @@
+"""Programs of one or two operations, to run a kernel by itself."""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wazn import native
+from wazn.weights.formats import Format
+
+Floats = NDArray[np.float32]
+
+
+def new_program(
+    *, threads: int = 1, exact: bool = False, heads: int = 1, dim: int = 16, half: bool = True
+) -> native.Program:
+    return native.Program(
+        native.Pool(threads), 64, exact, 1, heads, dim, half, native.chosen_isa()
+    )
+
+
+def random_raw(
+    format: Format, rows: int, columns: int, rng: np.random.Generator
+) -> NDArray[np.uint8]:
+    """Rows of random bits with scales of ordinary size."""
+    blocks = columns // format.block_size
+    raw = rng.integers(0, 256, (rows, blocks * format.block_bytes), np.uint8)
+    fields = raw.view(format.layout)
+    for name in format.layout.names or ():
+        if name in ("d", "m"):
+            fields[name] = rng.normal(0, 0.01, fields.shape)
+        elif name == "exponent":
+            fields[name] = rng.integers(110, 135, fields.shape)
+        elif name == "value" and format is Format.BF16:
+            fields[name] = rng.normal(0, 1, fields.shape).astype(np.float32).view("<u4") >> 16
+        elif name == "value":
+            fields[name] = rng.normal(0, 1, fields.shape)
+    return raw
+
+
+def packed(raw: NDArray[np.uint8], format: Format, columns: int) -> native.Weight:
+    layout = native.LAYOUTS[format.name]
+    memory = native.Memory.allocate(native.packed_bytes(layout, len(raw), columns))
+    native.pack(layout, raw, columns, memory.writable())
+    return native.Weight.create(memory, 0, layout, len(raw), columns)
+
+
+def run(program: native.Program, rows: int, first_position: int = 0) -> None:
+    """One step of a single sequence over everything recorded."""
+    program.end_segment("all")
+    program.set_angles(np.zeros((4096, program.head_dim // 2, 2), np.float32))
+    run_again(program, rows, first_position)
+
+
+def run_again(program: native.Program, rows: int, first_position: int = 0) -> None:
+    program.run(
+        0,
+        1,
+        np.zeros(rows, np.int32),
+        np.array([0, rows], np.int32),
+        np.array([first_position], np.int32),
+        np.arange(64, dtype=np.int32)[None],
+        np.empty(0, np.int32),
+        np.empty((0, 1), np.float32),
+    )
+
+
+def apply(x: Floats, columns_out: int, record: Callable[[native.Program, int, int], None]) -> Floats:
+    """Runs one recorded operation from x (rows, columns) to (rows, columns_out)."""
+    program = new_program()
+    source = program.buffer(x.shape[1], False, False)
+    target = program.buffer(columns_out, False, False)
+    record(program, source, target)
+    program.open_cache(64)
+    program.floats(source)[: len(x)] = x
+    run(program, len(x))
+    return program.floats(target)[: len(x)].copy()

@@ -1,0 +1,218 @@
+"""Every kernel against its NumPy twin, bit for bit."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.native import programs
+from tests.native.programs import Floats
+from wazn import native
+from wazn.native import reference
+from wazn.weights.formats import Format, dequantize
+
+FLOATS = (Format.F32, Format.F16, Format.BF16)
+QUANTISED = tuple(format for format in Format if format not in FLOATS)
+seeds = st.integers(0, 2**32 - 1)
+
+
+def assert_same_bits(actual: Floats, expected: Floats) -> None:
+    np.testing.assert_array_equal(actual.view(np.uint32), expected.view(np.uint32))
+
+
+def activations(rng: np.random.Generator, rows: int, columns: int) -> Floats:
+    """Ordinary values, some rows of zeros, some outliers."""
+    x = rng.normal(0, 1, (rows, columns)).astype(np.float32)
+    x[rng.random(rows) < 0.1] = 0
+    x[rng.random(x.shape) < 0.01] *= 1000
+    return x
+
+
+def multiply(weight: native.Weight, x: Floats, *, exact: bool, bias: Floats | None = None) -> Floats:
+    program = programs.new_program(exact=exact)
+    by_32, by_256 = x.shape[1] % 32 == 0 and not exact, x.shape[1] % 256 == 0 and not exact
+    source = program.buffer(x.shape[1], by_32, by_256)
+    target = program.buffer(weight.rows, False, False)
+    program.quantize(source)
+    program.linear(source, [(weight, bias, target, False)])
+    program.open_cache(64)
+    program.floats(source)[: len(x)] = x
+    programs.run(program, len(x))
+    return program.floats(target)[: len(x)].copy()
+
+
+@pytest.mark.parametrize("format", Format)
+def test_packed_weights_dequantise_to_the_values_of_the_file(format: Format) -> None:
+    rng = np.random.default_rng(1)
+    columns = 512 if format.block_size > 1 else 37
+    raw = programs.random_raw(format, 37, columns, rng)
+    weight = programs.packed(raw, format, columns)
+    rows = np.stack([weight.row(row) for row in range(weight.rows)])
+    assert_same_bits(rows, dequantize(raw, format))
+
+
+@pytest.mark.parametrize("format", QUANTISED)
+@given(seed=seeds, rows=st.integers(1, 13), blocks=st.integers(1, 3), outputs=st.integers(1, 40))
+@settings(max_examples=12, deadline=None)
+def test_quantised_products_equal_their_twin(
+    format: Format, seed: int, rows: int, blocks: int, outputs: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    columns = blocks * format.block_size
+    raw = programs.random_raw(format, outputs, columns, rng)
+    x = activations(rng, rows, columns)
+    product = multiply(programs.packed(raw, format, columns), x, exact=False)
+    assert_same_bits(product, reference.linear(raw, format, x))
+
+
+@pytest.mark.parametrize("format", QUANTISED)
+def test_the_extremes_of_codes_and_activations_do_not_overflow(format: Format) -> None:
+    rng = np.random.default_rng(2)
+    columns = 512
+    for byte in (0x00, 0x7F, 0x80, 0xFF):
+        raw = programs.random_raw(format, 16, columns, rng)
+        fields = raw.view(format.layout)
+        for name in format.layout.names or ():
+            if name not in ("d", "m", "exponent"):
+                fields[name] = np.frombuffer(bytes([byte] * 2), fields[name].dtype.str[-2:][:2])[0] \
+                    if fields[name].dtype.itemsize == 2 else np.uint8(byte).view(fields[name].dtype)
+        for sign in (1.0, -1.0):
+            x = np.full((5, columns), sign, np.float32)
+            product = multiply(programs.packed(raw, format, columns), x, exact=False)
+            assert_same_bits(product, reference.linear(raw, format, x))
+
+
+@pytest.mark.parametrize("format", Format)
+@given(seed=seeds, rows=st.integers(1, 13), outputs=st.integers(1, 90))
+@settings(max_examples=6, deadline=None)
+def test_exact_products_equal_their_twin(
+    format: Format, seed: int, rows: int, outputs: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    columns = 256 if format.block_size > 1 else 19
+    raw = programs.random_raw(format, outputs, columns, rng)
+    x = activations(rng, rows, columns)
+    product = multiply(programs.packed(raw, format, columns), x, exact=True)
+    assert_same_bits(product, reference.linear_float(dequantize(raw, format), x))
+
+
+@pytest.mark.parametrize("format", FLOATS)
+def test_float_panels_give_the_same_product_in_fast_mode(format: Format) -> None:
+    rng = np.random.default_rng(3)
+    raw = programs.random_raw(format, 150, 48, rng)
+    weight = programs.packed(raw, format, 48)
+    for rows in (1, 6, 7):
+        x = activations(rng, rows, 48)
+        expected = reference.linear_float(dequantize(raw, format), x)
+        assert_same_bits(multiply(weight, x, exact=False), expected)
+
+
+def test_a_bias_is_added_after_the_product() -> None:
+    rng = np.random.default_rng(4)
+    raw = programs.random_raw(Format.Q4_0, 21, 64, rng)
+    bias = rng.normal(0, 1, 21).astype(np.float32)
+    x = activations(rng, 3, 64)
+    product = multiply(programs.packed(raw, Format.Q4_0, 64), x, exact=False, bias=bias)
+    assert_same_bits(product, reference.linear(raw, Format.Q4_0, x) + bias)
+
+
+@given(seed=seeds, rows=st.integers(1, 5), columns=st.integers(1, 100), heads=st.integers(1, 3))
+@settings(max_examples=40, deadline=None)
+def test_rms_norm_equals_its_twin(seed: int, rows: int, columns: int, heads: int) -> None:
+    rng = np.random.default_rng(seed)
+    x = activations(rng, rows, columns * heads)
+    weight = rng.normal(1, 0.2, columns).astype(np.float32)
+    result = programs.apply(
+        x, x.shape[1], lambda program, a, b: program.rms_norm(a, weight, 1e-5, heads, b)
+    )
+    expected = reference.rms_norm(x.reshape(rows, heads, columns), weight, 1e-5)
+    assert_same_bits(result, expected.reshape(rows, -1))
+
+
+@given(seed=seeds, rows=st.integers(1, 5), columns=st.integers(1, 100))
+@settings(max_examples=40, deadline=None)
+def test_swiglu_equals_its_twin(seed: int, rows: int, columns: int) -> None:
+    rng = np.random.default_rng(seed)
+    gate = rng.normal(0, 30, (rows, columns)).astype(np.float32)
+    up = rng.normal(0, 1, (rows, columns)).astype(np.float32)
+    program = programs.new_program()
+    buffers = [program.buffer(columns, False, False) for _ in range(3)]
+    program.swiglu(*buffers)
+    program.open_cache(64)
+    program.floats(buffers[0])[:rows] = gate
+    program.floats(buffers[1])[:rows] = up
+    programs.run(program, rows)
+    assert_same_bits(program.floats(buffers[2])[:rows].copy(), reference.swiglu(gate, up))
+
+
+@pytest.mark.parametrize("interleaved", [False, True])
+def test_rope_equals_its_twin(interleaved: bool) -> None:
+    rng = np.random.default_rng(5)
+    x = rng.normal(0, 1, (7, 3 * 32)).astype(np.float32)
+    angles = rng.normal(0, 1, (64, 16, 2)).astype(np.float32)
+    program = programs.new_program(dim=32)
+    buffer = program.buffer(96, False, False)
+    program.rope(buffer, 3, 32, interleaved)
+    program.open_cache(64)
+    program.floats(buffer)[:7] = x
+    program.end_segment("all")
+    program.set_angles(angles)
+    programs.run_again(program, 7, first_position=11)
+    expected = reference.rope(
+        x.reshape(7, 3, 32), angles[11:18, None], interleaved=interleaved
+    )
+    assert_same_bits(program.floats(buffer)[:7].copy(), expected.reshape(7, 96))
+
+
+@pytest.mark.parametrize("half", [True, False])
+@given(seed=seeds, chunks=st.lists(st.integers(1, 60), min_size=1, max_size=4))
+@settings(max_examples=8, deadline=None)
+def test_attention_equals_its_twin_however_the_rows_arrive(
+    half: bool, seed: int, chunks: list[int]
+) -> None:
+    rng = np.random.default_rng(seed)
+    kv_heads, group, dim, length = 2, 3, 16, sum(chunks)
+    query = rng.normal(0, 2, (length, kv_heads * group * dim)).astype(np.float32)
+    key, value = rng.normal(0, 2, (2, length, kv_heads * dim)).astype(np.float32)
+    program = programs.new_program(threads=2, heads=kv_heads, dim=dim, half=half)
+    q, out = (program.buffer(query.shape[1], False, False) for _ in range(2))
+    k, v = (program.buffer(key.shape[1], False, False) for _ in range(2))
+    program.append_kv(k, v, 0)
+    program.attend(q, out, 0, kv_heads * group, 0.25)
+    program.open_cache(64)
+    results, start = [], 0
+    for chunk in chunks:
+        rows = slice(start, start + chunk)
+        for buffer, source in ((q, query), (k, key), (v, value)):
+            program.floats(buffer)[:chunk] = source[rows]
+        (programs.run if start == 0 else programs.run_again)(program, chunk, start)
+        results.append(program.floats(out)[:chunk].copy())
+        start += chunk
+    stored = (key, value)
+    if half:
+        stored = tuple(a.astype(np.float16).astype(np.float32) for a in stored)
+    cached_k, cached_v = (a.reshape(length, kv_heads, dim) for a in stored)
+    queries = query.reshape(length, kv_heads, group, dim)
+    for row in rng.choice(length, min(length, 6), replace=False):
+        expected = np.stack(
+            [
+                reference.attend(
+                    queries[row, h], cached_k[: row + 1, h], cached_v[: row + 1, h], 0.25
+                )
+                for h in range(kv_heads)
+            ]
+        )
+        assert_same_bits(np.concatenate(results)[row], expected.reshape(-1))
+
+
+def test_fma_rounds_once() -> None:
+    a = np.array([1 + 2**-12], np.float32)
+    c = np.array([-(1 + 2**-11)], np.float32)
+    assert reference.fma(a, a, c)[0] == np.float32(2**-24)
+    assert reference.fma(a, a, np.float32([2**-60]))[0] != 0
+
+
+@given(st.floats(-87, 88, width=32))
+def test_exp_is_close_to_the_exact_value(x: float) -> None:
+    value = float(reference.exp(np.array([x], np.float32))[0])
+    assert value == pytest.approx(float(np.exp(np.float64(x))), rel=3e-7)
