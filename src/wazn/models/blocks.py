@@ -1,0 +1,120 @@
+"""The operations that model files are written in; each records one node (see recorder).
+
+Shapes in comments are (tokens, columns). Formulas: RMSNorm (Zhang and Sennrich 2019), rotary
+embedding (Su 2021), SwiGLU (Shazeer 2020), grouped-query attention (Ainslie 2023).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wazn import native
+from wazn.errors import BadFile
+from wazn.models.config import Config
+from wazn.models.recorder import LOGITS, Recorder, Tensor
+from wazn.weights.packed import PackedWeights
+
+
+class Linear:
+    """y = W x (+ b), W of shape (out, in)."""
+
+    def __init__(self, name: str, weight: native.Weight, bias: NDArray[np.float32] | None) -> None:
+        self._name = name
+        self._weight = weight
+        self._bias = bias
+
+    def __call__(self, x: Tensor, to_logits: bool = False) -> Tensor:
+        if x.columns != self._weight.columns:
+            raise BadFile(
+                f"tensor {self._name} has {self._weight.columns} columns where the model's "
+                f"shape needs {x.columns}"
+            )
+        if self._bias is not None and len(self._bias) != self._weight.rows:
+            raise BadFile(f"the bias of {self._name} has {len(self._bias)} elements")
+        return x.recorder.node(
+            "linear",
+            self._weight.rows,
+            (x,),
+            self._weight,
+            self._bias,
+            heads=LOGITS if to_logits else 0,
+        )
+
+
+class Norm:
+    """RMS norm with a learned weight, over rows or over each head of a row."""
+
+    def __init__(self, weight: NDArray[np.float32], eps: float) -> None:
+        self._weight = weight
+        self._eps = eps
+
+    def __call__(self, x: Tensor, heads: int = 1) -> Tensor:
+        return x.recorder.node(
+            "norm", x.columns, (x,), vector=self._weight, number=self._eps, heads=heads
+        )
+
+
+class Layer:
+    """The weights of one decoder layer under their Hugging Face names, found when first used."""
+
+    def __init__(self, weights: PackedWeights, config: Config, index: int) -> None:
+        self._weights = weights
+        self._config = config
+        self._prefix = f"model.layers.{index}."
+
+    def linear(self, name: str) -> Linear:
+        """The projection ``name``, with its bias if the checkpoint has one."""
+        full = self._prefix + name
+        bias = f"{full}.bias"
+        return Linear(
+            f"{full}.weight",
+            self._weights.matrix(f"{full}.weight"),
+            self._weights.vector(bias) if bias in self._weights else None,
+        )
+
+    def norm(self, name: str) -> Norm:
+        return Norm(self._weights.vector(f"{self._prefix}{name}.weight"), self._config.norm_eps)
+
+
+def embed(recorder: Recorder, table: native.Weight) -> Tensor:
+    """Rows of the embedding table for the batch's token ids."""
+    return recorder.node("embed", table.columns, weight=table)
+
+
+def rope(x: Tensor, heads: int) -> Tensor:
+    """Rotates each head of x by the angles of its row's position."""
+    return x.recorder.node("rope", x.columns, (x,), heads=heads)
+
+
+def silu(x: Tensor) -> Tensor:
+    """x * sigmoid(x); only as the gate of a product."""
+    return x.recorder.node("silu", x.columns, (x,))
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor, config: Config) -> Tensor:
+    """Causal attention of grouped query heads over the KV cache, which gains key and value."""
+    expected = config.num_heads * config.head_dim, config.num_kv_heads * config.head_dim
+    if (query.columns, key.columns) != expected or value.columns != key.columns:
+        raise BadFile(
+            f"queries, keys and values of {query.columns}, {key.columns} and {value.columns} "
+            f"columns do not fit {config.num_heads} query and {config.num_kv_heads} KV heads of "
+            f"{config.head_dim}"
+        )
+    return query.recorder.node(
+        "attend",
+        query.columns,
+        (query, key, value),
+        number=float(config.head_dim) ** -0.5,
+        heads=config.num_heads,
+    )
+
+
+def wanted_rows(x: Tensor) -> Tensor:
+    """The rows whose logits are wanted; everything after works on those only."""
+    return x.recorder.node("gather", x.columns, (x,))
+
+
+def emit(x: Tensor) -> None:
+    """Makes x the result of the step."""
+    x.recorder.node("emit", x.columns, (x,))

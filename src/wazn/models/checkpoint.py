@@ -1,0 +1,138 @@
+"""A checkpoint on disk, a GGUF file or a Hugging Face directory, behind one interface.
+
+Knows which files belong to it and where its facts stand; refuses to know how a model runs.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from wazn.errors import BadFile, ModelNotFound, UnsupportedModel
+from wazn.models import config as configuration
+from wazn.models.config import Config
+from wazn.models.decoder import Decoder
+from wazn.models.llama import Llama
+from wazn.models.names import used_tensors
+from wazn.models.qwen import Qwen2, Qwen3
+from wazn.weights.container import FileContainer
+from wazn.weights.formats import dequantize
+from wazn.weights.gguf import GGUF
+from wazn.weights.safetensors import Safetensors
+
+FAMILIES: tuple[type[Decoder], ...] = (Llama, Qwen2, Qwen3)
+_MAX_JSON_BYTES = 16 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """An open checkpoint. ``names`` maps Hugging Face tensor names to the container's."""
+
+    path: Path
+    container: FileContainer
+    names: dict[str, str]
+    decoder: Decoder
+    metadata: Mapping[str, Any]  # GGUF metadata, or config.json
+
+    @property
+    def is_gguf(self) -> bool:
+        return isinstance(self.container, GGUF)
+
+    @property
+    def config(self) -> Config:
+        return self.decoder.config
+
+    def close(self) -> None:
+        self.container.close()
+
+
+def open_checkpoint(path: Path) -> Checkpoint:
+    """Raises ModelNotFound, BadFile or UnsupportedModel."""
+    if path.is_dir():
+        return _open_huggingface(path)
+    if not path.exists():
+        raise ModelNotFound(f"{path}: no such file or directory; check the path")
+    return _open_gguf(path)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object from a small file; raises BadFile."""
+    try:
+        if path.stat().st_size > _MAX_JSON_BYTES:
+            raise BadFile(f"{path}: larger than {_MAX_JSON_BYTES >> 20} MiB, which no model needs")
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise BadFile(f"{path}: not readable as JSON ({error})") from None
+    if not isinstance(content, dict):
+        raise BadFile(f"{path}: holds a {type(content).__name__}, not an object")
+    return content
+
+
+def _open_gguf(path: Path) -> Checkpoint:
+    container = GGUF(path)
+    metadata = container.metadata
+    family = _family(str(metadata.get("general.architecture")), path, gguf=True)
+    names = used_tensors(container.tensors, is_gguf=True)
+    config = configuration.from_gguf(
+        metadata,
+        str(path),
+        _vocab_size(container, names, path),
+        family.gguf_rope_interleaved,
+        _rope_factors(container),
+    )
+    return Checkpoint(path, container, names, family(config), metadata)
+
+
+def _open_huggingface(path: Path) -> Checkpoint:
+    if not (path / "config.json").exists():
+        raise BadFile(f"{path}: no config.json; a Hugging Face directory has one")
+    values = read_json(path / "config.json")
+    family = _family(str(values.get("model_type")), path, gguf=False)
+    if values.get("quantization_config") is not None:
+        raise UnsupportedModel(
+            f"{path}: quantised safetensors are not supported yet; use the model's GGUF files or "
+            "its 16-bit weights"
+        )
+    container = Safetensors(path)
+    names = used_tensors(container.tensors, is_gguf=False)
+    config = configuration.from_huggingface(
+        values, f"{path}/config.json", _vocab_size(container, names, path)
+    )
+    if values.get("tie_word_embeddings"):
+        names.pop("lm_head.weight", None)
+    return Checkpoint(path, container, names, family(config), values)
+
+
+def _family(name: str, path: Path, *, gguf: bool) -> type[Decoder]:
+    known = []
+    for family in FAMILIES:
+        names = (family.gguf_architecture,) if gguf else family.huggingface_types
+        if name in names:
+            return family
+        known.extend(names)
+    raise UnsupportedModel(
+        f"{path}: models of the family {name[:60]!r} are not supported yet; {', '.join(known)} are"
+    )
+
+
+def _vocab_size(container: FileContainer, names: dict[str, str], path: Path) -> int:
+    if "model.embed_tokens.weight" not in names:
+        raise BadFile(f"{path}: there is no embedding tensor; the model is incomplete")
+    info = container.tensors[names["model.embed_tokens.weight"]]
+    if len(info.shape) != 2:
+        raise BadFile(f"{path}: the embedding tensor has {len(info.shape)} dimensions, not 2")
+    return info.rows
+
+
+def _rope_factors(container: FileContainer) -> tuple[float, ...]:
+    """The divisors of rope frequencies that GGUF keeps as a tensor."""
+    info = container.tensors.get("rope_freqs.weight")
+    if info is None:
+        return ()
+    factors = dequantize(container.read(info.name), info.format).reshape(-1)
+    if info.columns > 1024 or not (factors > 0).all():
+        raise BadFile(f"{container.paths[0]}: rope_freqs.weight has factors that are not positive")
+    return tuple(float(factor) for factor in factors)

@@ -1,0 +1,250 @@
+"""What a checkpoint says about its architecture: frozen facts, nothing guessed.
+
+Read from a Hugging Face ``config.json`` or from GGUF metadata; the model files read nothing else.
+A value that the mathematics needs and the checkpoint does not state is an error, not a default,
+unless the format itself defines one. Every value is checked: a checkpoint is hostile input.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from wazn.errors import BadFile, UnsupportedModel
+
+_LARGEST = {
+    "layers": 4096,
+    "heads": 65536,
+    "size": 1 << 24,
+    "context": 1 << 30,
+}
+"""Far beyond any model, small enough that no sum or product of them overflows."""
+
+
+@dataclass(frozen=True, slots=True)
+class RopeScaling:
+    """Frequency scaling of rotary embeddings; ``factors`` are ready divisors (GGUF)."""
+
+    kind: Literal["none", "linear", "llama3", "yarn", "factors"] = "none"
+    factor: float = 1.0
+    low_freq_factor: float = 1.0
+    high_freq_factor: float = 4.0
+    original_context_length: int = 0
+    attention_factor: float | None = None
+    beta_fast: float = 32.0
+    beta_slow: float = 1.0
+    truncate: bool = True
+    factors: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """The facts of one checkpoint. Lengths are in tokens, sizes in elements."""
+
+    family: str
+    num_layers: int
+    hidden_size: int
+    intermediate_size: int
+    num_heads: int
+    num_kv_heads: int
+    head_dim: int
+    vocab_size: int
+    context_length: int
+    norm_eps: float
+    rope_theta: float
+    rope_scaling: RopeScaling
+    rope_interleaved: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Reads named values of a configuration, checking type and range."""
+
+    where: str
+    values: Mapping[str, Any]
+
+    def integer(self, key: str, limit: str, default: int | None = None) -> int:
+        value = self.values.get(key, default)
+        if type(value) is not int or not 1 <= value <= _LARGEST[limit]:
+            raise BadFile(
+                f"{self.where}: {key} is {str(value)[:60]!r}, not a whole number from 1 to "
+                f"{_LARGEST[limit]}"
+            )
+        return value
+
+    def number(self, key: str, default: float | None = None) -> float:
+        value = self.values.get(key, default)
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if value is None or not is_number or not math.isfinite(value) or value <= 0:
+            raise BadFile(f"{self.where}: {key} is {str(value)[:60]!r}, not a positive number")
+        return float(value)
+
+    def text(self, key: str) -> str:
+        value = self.values.get(key)
+        if not isinstance(value, str):
+            raise BadFile(f"{self.where}: {key} is {str(value)[:60]!r}, not a name")
+        return value
+
+
+def checked(config: Config, where: str) -> Config:
+    """The same config, if its numbers fit together; raises BadFile otherwise."""
+    if config.num_heads % config.num_kv_heads:
+        raise BadFile(
+            f"{where}: {config.num_heads} attention heads cannot share {config.num_kv_heads} "
+            "KV heads"
+        )
+    if config.head_dim % 16 or config.head_dim > 1024:
+        raise UnsupportedModel(
+            f"{where}: heads of size {config.head_dim} are not supported; a multiple of 16 up to "
+            "1024 is"
+        )
+    return config
+
+
+def from_huggingface(values: Mapping[str, Any], where: str, vocab_size: int) -> Config:
+    """Config from ``config.json``; the vocabulary's size is the embedding's number of rows."""
+    facts = Facts(where, values)
+    num_heads = facts.integer("num_attention_heads", "heads")
+    hidden_size = facts.integer("hidden_size", "size")
+    if "head_dim" not in values or values["head_dim"] is None:
+        head_dim = hidden_size // num_heads
+    else:
+        head_dim = facts.integer("head_dim", "size")
+    if values.get("use_sliding_window") and values.get("sliding_window"):
+        raise UnsupportedModel(f"{where}: sliding-window attention is not supported yet")
+    act = values.get("hidden_act", "silu")
+    if act not in ("silu", "swish"):
+        raise UnsupportedModel(f"{where}: hidden_act {str(act)[:60]!r} is not supported, silu is")
+    context_length = facts.integer("max_position_embeddings", "context")
+    rope = _rope_values(values, where)
+    return checked(
+        Config(
+            family=facts.text("model_type"),
+            num_layers=facts.integer("num_hidden_layers", "layers"),
+            hidden_size=hidden_size,
+            intermediate_size=facts.integer("intermediate_size", "size"),
+            num_heads=num_heads,
+            num_kv_heads=facts.integer("num_key_value_heads", "heads", num_heads),
+            head_dim=head_dim,
+            vocab_size=vocab_size,
+            context_length=context_length,
+            norm_eps=facts.number("rms_norm_eps"),
+            rope_theta=Facts(where, rope).number("rope_theta", 10000.0),
+            rope_scaling=_scaling_from_huggingface(rope, where, context_length),
+            rope_interleaved=False,
+        ),
+        where,
+    )
+
+
+def _rope_values(values: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Rope settings of both styles of config.json in one dictionary."""
+    merged: dict[str, Any] = {}
+    if values.get("rope_theta") is not None:
+        merged["rope_theta"] = values["rope_theta"]
+    for key in ("rope_scaling", "rope_parameters"):
+        nested = values.get(key)
+        if nested is None:
+            continue
+        if not isinstance(nested, Mapping):
+            raise BadFile(f"{where}: {key} is {str(nested)[:60]!r}, not an object")
+        merged.update(nested)
+    return merged
+
+
+def _scaling_from_huggingface(
+    rope: Mapping[str, Any], where: str, context_length: int
+) -> RopeScaling:
+    facts = Facts(f"{where}: rope settings", rope)
+    kind = rope.get("rope_type", rope.get("type", "default"))
+    if kind == "default":
+        return RopeScaling()
+    factor = facts.number("factor")
+    if kind == "linear":
+        return RopeScaling("linear", factor)
+    original = facts.integer("original_max_position_embeddings", "context", context_length)
+    if kind == "llama3":
+        return RopeScaling(
+            "llama3",
+            factor,
+            low_freq_factor=facts.number("low_freq_factor"),
+            high_freq_factor=facts.number("high_freq_factor"),
+            original_context_length=original,
+        )
+    if kind == "yarn" and not rope.get("mscale") and not rope.get("mscale_all_dim"):
+        given = rope.get("attention_factor")
+        return RopeScaling(
+            "yarn",
+            factor,
+            original_context_length=original,
+            attention_factor=None if given is None else facts.number("attention_factor"),
+            beta_fast=facts.number("beta_fast", 32.0),
+            beta_slow=facts.number("beta_slow", 1.0),
+            truncate=rope.get("truncate", True) is not False,
+        )
+    raise UnsupportedModel(f"{where}: rope scaling of type {str(kind)[:60]!r} is not supported")
+
+
+def from_gguf(
+    metadata: Mapping[str, Any],
+    where: str,
+    vocab_size: int,
+    rope_interleaved: bool,
+    rope_factors: tuple[float, ...],
+) -> Config:
+    """Config from GGUF metadata. ``rope_factors`` come from the tensor ``rope_freqs.weight``."""
+    family = Facts(where, metadata).text("general.architecture")
+    prefix = f"{family}."
+    values = {k.removeprefix(prefix): v for k, v in metadata.items() if k.startswith(prefix)}
+    facts = Facts(f"{where}: {family}", values)
+    num_heads = facts.integer("attention.head_count", "heads")
+    hidden_size = facts.integer("embedding_length", "size")
+    head_dim = facts.integer("attention.key_length", "size", max(1, hidden_size // num_heads))
+    for key in ("rope.dimension_count", "attention.value_length"):
+        if values.get(key, head_dim) != head_dim:
+            raise UnsupportedModel(
+                f"{where}: {prefix}{key} is {str(values[key])[:60]}, and only the head size "
+                f"{head_dim} is supported"
+            )
+    context_length = facts.integer("context_length", "context")
+    return checked(
+        Config(
+            family=family,
+            num_layers=facts.integer("block_count", "layers"),
+            hidden_size=hidden_size,
+            intermediate_size=facts.integer("feed_forward_length", "size"),
+            num_heads=num_heads,
+            num_kv_heads=facts.integer("attention.head_count_kv", "heads", num_heads),
+            head_dim=head_dim,
+            vocab_size=vocab_size,
+            context_length=context_length,
+            norm_eps=facts.number("attention.layer_norm_rms_epsilon"),
+            rope_theta=facts.number("rope.freq_base", 10000.0),
+            rope_scaling=_scaling_from_gguf(facts, rope_factors, context_length),
+            rope_interleaved=rope_interleaved,
+        ),
+        where,
+    )
+
+
+def _scaling_from_gguf(
+    facts: Facts, factors: tuple[float, ...], context_length: int
+) -> RopeScaling:
+    kind = facts.values.get("rope.scaling.type", "none")
+    if factors:
+        return RopeScaling("factors", factors=factors)
+    if kind == "none":
+        if "rope.scale_linear" in facts.values:
+            return RopeScaling("linear", facts.number("rope.scale_linear"))
+        return RopeScaling()
+    factor = facts.number("rope.scaling.factor")
+    if kind == "linear":
+        return RopeScaling("linear", factor)
+    if kind == "yarn":
+        original = facts.integer("rope.scaling.original_context_length", "context", context_length)
+        return RopeScaling("yarn", factor, original_context_length=original)
+    raise UnsupportedModel(
+        f"{facts.where}.rope.scaling.type {str(kind)[:60]!r} is not supported"
+    )

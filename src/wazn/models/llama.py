@@ -1,0 +1,30 @@
+"""Llama and the models with its block."""
+
+from wazn.models.blocks import Layer, attend, rope, silu
+from wazn.models.decoder import Decoder
+from wazn.models.recorder import Tensor
+
+
+class Llama(Decoder):
+    """Llama 2 and 3.x, SmolLM2, R1-Distill-Llama, Mistral 7B: pre-norm, grouped-query attention,
+    SwiGLU (Touvron 2023, Meta 2024)."""
+
+    huggingface_types = ("llama", "mistral")
+    gguf_architecture = "llama"
+    gguf_rope_interleaved = True
+
+    def block(self, x: Tensor, layer: Layer) -> Tensor:
+        x = x + self.attention(layer.norm("input_layernorm")(x), layer)
+        return x + self.mlp(layer.norm("post_attention_layernorm")(x), layer)
+
+    def attention(self, h: Tensor, layer: Layer) -> Tensor:
+        q = layer.linear("self_attn.q_proj")(h)  # (tokens, heads * head_dim)
+        k = layer.linear("self_attn.k_proj")(h)  # (tokens, kv_heads * head_dim)
+        v = layer.linear("self_attn.v_proj")(h)
+        q, k = rope(q, self.config.num_heads), rope(k, self.config.num_kv_heads)
+        return layer.linear("self_attn.o_proj")(attend(q, k, v, self.config))
+
+    def mlp(self, h: Tensor, layer: Layer) -> Tensor:
+        gate = layer.linear("mlp.gate_proj")(h)  # (tokens, intermediate)
+        up = layer.linear("mlp.up_proj")(h)
+        return layer.linear("mlp.down_proj")(silu(gate) * up)

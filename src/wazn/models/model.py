@@ -1,0 +1,168 @@
+"""A loaded model: its recorded program, its packed weights and its KV pages, behind three calls.
+
+Knows batches and logits; refuses to know requests, sampling and text (the tokenizer and the chat
+template are only carried along for the engine).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wazn import native
+from wazn.errors import EngineFailed
+from wazn.models.batch import PAGE, Batch
+from wazn.models.config import Config
+from wazn.models.decoder import Decoder
+from wazn.models.recorder import Shape, lower
+from wazn.models.rotary import Angles
+from wazn.weights.packed import PackedWeights
+
+if TYPE_CHECKING:
+    from wazn.text.chat_template import ChatTemplate
+    from wazn.text.tokenizer import Tokenizer
+
+__all__ = ["PAGE", "Batch", "Config", "Model", "Options", "TextParts"]
+
+MAX_ROWS = 512
+"""Rows of one step: enough for the wide kernels, small enough that decoding rarely waits."""
+
+KV_FORMATS = {"auto": "float16", "float16": "float16", "float32": "float32"}
+"""float16 loses nothing measurable against float32 (see docs/performance.md, quality)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to run a model. ``threads`` are threads of the native pool."""
+
+    threads: int
+    exact: bool
+    kv: str
+
+
+@dataclass(frozen=True, slots=True)
+class TextParts:
+    """What a checkpoint brings for text; all optional but the stop ids."""
+
+    tokenizer: Tokenizer | None = None
+    chat_template: ChatTemplate | None = None
+    generation_defaults: Mapping[str, float | int] = field(default_factory=dict)
+    stop_ids: frozenset[int] = frozenset()
+
+
+class Model:
+    """Runs batches. Not thread-safe: one step at a time."""
+
+    def __init__(
+        self, decoder: Decoder, weights: PackedWeights, options: Options, text: TextParts
+    ) -> None:
+        self.config: Config = decoder.config
+        self.weights = weights
+        self.options = options
+        self.max_rows = MAX_ROWS
+        self.tokenizer = text.tokenizer
+        self.chat_template = text.chat_template
+        self.generation_defaults = text.generation_defaults
+        self.stop_ids = text.stop_ids
+        self.kv_format = "float32" if options.exact else KV_FORMATS[options.kv]
+        shape = Shape(
+            max_rows=self.max_rows,
+            exact=options.exact,
+            num_layers=self.config.num_layers,
+            num_kv_heads=self.config.num_kv_heads,
+            head_dim=self.config.head_dim,
+            half_kv=self.kv_format == "float16",
+            rope_interleaved=self.config.rope_interleaved,
+        )
+        self._program, self._listing = lower(
+            decoder.record(weights), shape, native.Pool(options.threads)
+        )
+        self._num_layers_end = 1 + self.config.num_layers
+        self._angles = Angles(self.config)
+        self._program.set_angles(self._angles.table)
+
+    @property
+    def page_bytes(self) -> int:
+        """KV bytes of one page of positions, all layers."""
+        return PAGE * self.kv_bytes_per_position
+
+    @property
+    def kv_bytes_per_position(self) -> int:
+        """Bytes that one position's keys and values take, all layers."""
+        config = self.config
+        elements = 2 * config.num_layers * config.num_kv_heads * config.head_dim
+        return elements * (2 if self.kv_format == "float16" else 4)
+
+    def open_cache(self, num_pages: int) -> None:
+        """Reserve address space for KV pages; memory is taken when a page is first written."""
+        self._program.open_cache(num_pages)
+
+    def forward(self, batch: Batch) -> NDArray[np.float32]:
+        """Logits (wanted rows, vocab) float32 of one step."""
+        if not len(batch.logit_rows):
+            self._run(batch, 0, self._num_layers_end, np.empty((0, 1), np.float32))
+            return np.empty((0, self.config.vocab_size), np.float32)
+        logits = np.empty((len(batch.logit_rows), self.config.vocab_size), np.float32)
+        self._run(batch, 0, self._num_layers_end + 2, logits)
+        return logits
+
+    def hidden(self, batch: Batch) -> NDArray[np.float32]:
+        """Final-norm hidden states (wanted rows, hidden) float32 of one step."""
+        states = np.empty((len(batch.logit_rows), self.config.hidden_size), np.float32)
+        self._run(batch, 0, self._num_layers_end + 1, states)
+        self._run(batch, self._num_layers_end + 2, self._num_layers_end + 3, states)
+        return states
+
+    def _run(self, batch: Batch, first: int, last: int, result: NDArray[np.float32]) -> None:
+        rows = np.diff(batch.row_starts)
+        if self._angles.grow(int((batch.first_positions + rows).max())):
+            self._program.set_angles(self._angles.table)
+        try:
+            self._program.run(
+                first,
+                last,
+                batch.token_ids,
+                batch.row_starts,
+                batch.first_positions,
+                batch.page_tables,
+                batch.logit_rows,
+                result,
+            )
+        except RuntimeError as error:
+            raise EngineFailed(str(error)) from error
+
+    def describe_program(self) -> str:
+        """The recorded program, one operation a line."""
+        return "\n".join(self._listing)
+
+    @property
+    def macs_per_token(self) -> int:
+        """Multiply-accumulates of the weight matrices for one token, without the head."""
+        return sum(
+            place.rows * place.columns
+            for name, place in self.weights.places.items()
+            if name.startswith("model.layers.") and place.rows > 1
+        )
+
+    def bytes_per_token(self, position: int) -> int:
+        """Bytes a decode step reads at ``position``: weights with the head, and keys and values.
+
+        The embedding table counts once if it is also the head, and not at all otherwise.
+        """
+        head = "lm_head.weight" if "lm_head.weight" in self.weights else "model.embed_tokens.weight"
+        weights = sum(
+            place.num_bytes
+            for name, place in self.weights.places.items()
+            if name == head or name.startswith("model.layers.")
+        )
+        return weights + position * self.kv_bytes_per_position
+
+    def close(self) -> None:
+        """End the helper processes that belong to the model's text parts."""
+        for part in (self.tokenizer, self.chat_template):
+            if part is not None:
+                part.close()
