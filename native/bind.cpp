@@ -130,6 +130,7 @@ nb::ndarray<nb::numpy, T> view(T* data, int64_t rows, int64_t columns, nb::handl
 
 NB_MODULE(_core, m) {
   using namespace wazn;
+  nb::set_leak_warnings(false);  // models live in module globals of tests until the very end
   m.attr("PANEL_ROWS") = kPanelRows;
   m.attr("PAGE") = kPage;
   nb::dict layouts;  // name of the number format -> layout

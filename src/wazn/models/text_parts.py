@@ -1,0 +1,56 @@
+"""What a checkpoint brings for text: tokenizer, chat template, stop ids, generation defaults.
+
+A checkpoint without a tokenizer loads; then only token ids are accepted.
+"""
+
+from __future__ import annotations
+
+from wazn.errors import BadFile
+from wazn.models.checkpoint import Checkpoint, read_json
+from wazn.models.model import TextParts
+from wazn.text.chat_template import ChatTemplate
+from wazn.text.tokenizer import Tokenizer
+
+_SAMPLING = ("do_sample", "temperature", "top_k", "top_p", "min_p", "typical_p", "repetition_penalty")
+
+
+def read_text_parts(checkpoint: Checkpoint) -> TextParts:
+    """The helper process of the chat template is started, since it takes a moment."""
+    tokenizer: Tokenizer | None
+    if checkpoint.is_gguf:
+        tokenizer = Tokenizer.from_gguf(checkpoint.metadata)
+        template = ChatTemplate.from_gguf(checkpoint.metadata, tokenizer)
+    else:
+        tokenizer = Tokenizer.from_directory(checkpoint.path)
+        template = ChatTemplate.from_directory(checkpoint.path, tokenizer)
+    if template is not None:
+        template.warm()
+    stop_ids, defaults = _generation(checkpoint)
+    if tokenizer is not None:
+        stop_ids |= tokenizer.stop_ids
+    return TextParts(tokenizer, template, defaults, frozenset(stop_ids))
+
+
+def _generation(checkpoint: Checkpoint) -> tuple[set[int], dict[str, float | int]]:
+    """Stop ids and sampling defaults of a directory's configuration files; GGUF has neither."""
+    if checkpoint.is_gguf:
+        return set(), {}
+    path = checkpoint.path / "generation_config.json"
+    values = read_json(path) if path.exists() else {}
+    stop_ids: set[int] = set()
+    for source in (checkpoint.metadata, values):
+        stated = source.get("eos_token_id")
+        for stop_id in stated if isinstance(stated, list) else [stated]:
+            if stop_id is not None:
+                stop_ids.add(_token_id(stop_id, checkpoint))
+    defaults = {name: values[name] for name in _SAMPLING if values.get(name) is not None}
+    return stop_ids, defaults
+
+
+def _token_id(value: object, checkpoint: Checkpoint) -> int:
+    if type(value) is not int or not 0 <= value < checkpoint.config.vocab_size:
+        raise BadFile(
+            f"{checkpoint.path}: eos_token_id is {str(value)[:40]!r}, which is not a token id below "
+            f"{checkpoint.config.vocab_size}"
+        )
+    return value

@@ -1,0 +1,276 @@
+"""The number formats of GGUF: how a block of weights is laid out, and what its bits are worth.
+
+``Format`` is the table: ggml type number, elements per block, byte layout. ``dequantize`` is the
+NumPy reference of every format, bit for bit what the ``gguf`` package computes, which fixes the
+order of the float32 operations; kernels and packing are tested against it. It refuses to know
+files, tensors and names, and passes NaN and infinite scales on (see ``scales``).
+"""
+
+import enum
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+Bytes = NDArray[np.uint8]
+Floats = NDArray[np.float32]
+Blocks = NDArray[np.void]
+"""Shape (blocks,), dtype ``Format.layout``."""
+
+
+class Format(enum.Enum):
+    """A number format; ``layout`` is one block as a little-endian structured dtype.
+
+    Two- and four-byte floats in a layout are scales (``d``), minima (``m``) or the weights
+    themselves (``value``); all other fields are packed integers.
+    """
+
+    ggml_type: int
+    block_size: int  # elements
+    block_bytes: int
+    layout: np.dtype[np.void]
+
+    F32 = (0, 1, ("value", "<f4"))
+    F16 = (1, 1, ("value", "<f2"))
+    BF16 = (30, 1, ("value", "<u2"))
+    Q4_0 = (2, 32, ("d", "<f2"), ("quants", "u1", 16))
+    Q4_1 = (3, 32, ("d", "<f2"), ("m", "<f2"), ("quants", "u1", 16))
+    Q5_0 = (6, 32, ("d", "<f2"), ("high", "u1", 4), ("quants", "u1", 16))
+    Q5_1 = (7, 32, ("d", "<f2"), ("m", "<f2"), ("high", "u1", 4), ("quants", "u1", 16))
+    Q8_0 = (8, 32, ("d", "<f2"), ("quants", "i1", 32))
+    Q2_K = (10, 256, ("scales", "u1", 16), ("quants", "u1", 64), ("d", "<f2"), ("m", "<f2"))
+    Q3_K = (11, 256, ("high", "u1", 32), ("quants", "u1", 64), ("scales", "u1", 12), ("d", "<f2"))
+    Q4_K = (12, 256, ("d", "<f2"), ("m", "<f2"), ("scales", "u1", 12), ("quants", "u1", 128))
+    Q5_K = (
+        *(13, 256, ("d", "<f2"), ("m", "<f2"), ("scales", "u1", 12)),
+        *(("high", "u1", 32), ("quants", "u1", 128)),
+    )
+    Q6_K = (14, 256, ("quants", "u1", 128), ("high", "u1", 64), ("scales", "i1", 16), ("d", "<f2"))
+    IQ4_NL = (20, 32, ("d", "<f2"), ("quants", "u1", 16))
+    IQ4_XS = (23, 256, ("d", "<f2"), ("high", "<u2"), ("scales", "u1", 4), ("quants", "u1", 128))
+    MXFP4 = (39, 32, ("exponent", "u1"), ("quants", "u1", 16))
+
+    def __init__(self, ggml_type: int, block_size: int, *fields: tuple[object, ...]) -> None:
+        self.ggml_type = ggml_type
+        self.block_size = block_size
+        self.layout = np.dtype(list(fields))
+        self.block_bytes = self.layout.itemsize
+
+
+FORMAT_OF_GGML_TYPE = {format.ggml_type: format for format in Format}
+
+UNREADABLE_GGML_TYPES = {
+    4: "Q4_2",
+    5: "Q4_3",
+    9: "Q8_1",
+    15: "Q8_K",
+    16: "IQ2_XXS",
+    17: "IQ2_XS",
+    18: "IQ3_XXS",
+    19: "IQ1_S",
+    21: "IQ3_S",
+    22: "IQ2_S",
+    24: "I8",
+    25: "I16",
+    26: "I32",
+    27: "I64",
+    28: "F64",
+    29: "IQ1_M",
+    31: "Q4_0_4_4",
+    32: "Q4_0_4_8",
+    33: "Q4_0_8_8",
+    34: "TQ1_0",
+    35: "TQ2_0",
+    36: "IQ4_NL_4_4",
+    37: "IQ4_NL_4_8",
+    38: "IQ4_NL_8_8",
+    40: "NVFP4",
+    41: "Q1_0",
+}
+"""Names of the types that ggml defines and wazn cannot run: only for error messages."""
+
+IQ4_CODEBOOK = np.array(
+    [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113], np.float32
+)
+FP4_CODEBOOK = np.array([0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12], np.float32)
+"""The e2m1 values, doubled: MXFP4 block scales are halved to make up for it."""
+
+
+def dequantize(raw: Bytes, format: Format) -> Floats:
+    """Turn packed rows into float32: ``(..., row_bytes)`` uint8 → ``(..., columns)`` float32.
+
+    Raises ValueError when ``row_bytes`` is not a whole number of blocks.
+    """
+    blocks = as_blocks(raw, format)
+    with np.errstate(invalid="ignore", over="ignore"):  # infinite scales: inf · 0, inf - inf
+        values = _DEQUANTIZERS[format](blocks)
+    columns = raw.shape[-1] // format.block_bytes * format.block_size
+    return values.reshape(*raw.shape[:-1], columns)
+
+
+def as_blocks(raw: Bytes, format: Format) -> Blocks:
+    """View ``(..., row_bytes)`` uint8 as ``(blocks,)`` of the format's layout."""
+    if raw.shape[-1] % format.block_bytes:
+        raise ValueError(f"{raw.shape[-1]} bytes are no whole number of {format.name} blocks")
+    return np.ascontiguousarray(raw).reshape(-1).view(format.layout)
+
+
+def _planes(packed: Bytes, bits: int, width: int) -> Bytes:
+    """Unpack ``(blocks, bytes)`` into ``(blocks, planes, width)``, ``bits`` per value.
+
+    ggml packs by planes: each run of ``width`` bytes holds first the lowest bits of all of its
+    bytes, then the next higher ones, and so on.
+    """
+    num_blocks, num_bytes = packed.shape
+    runs = packed.reshape(num_blocks, num_bytes // width, 1, width)
+    shifts = np.arange(0, 8, bits, dtype=np.uint8).reshape(-1, 1)
+    planes = (runs >> shifts) & np.uint8((1 << bits) - 1)
+    return planes.reshape(num_blocks, num_bytes // width * (8 // bits), width)
+
+
+def _column(field: NDArray[np.float16]) -> Floats:
+    """One float16 per block, as float32 ``(blocks, 1)``."""
+    return field.astype(np.float32).reshape(-1, 1)
+
+
+def _nibbles(blocks: Blocks) -> Bytes:
+    """The 4-bit quants of a 32-element block: ``(blocks, 32)``."""
+    return _planes(blocks["quants"], 4, 16).reshape(-1, 32)
+
+
+def _five_bits(blocks: Blocks) -> Bytes:
+    """The 5-bit quants of a 32-element block: nibbles, and one high bit each, ``(blocks, 32)``."""
+    high = np.unpackbits(blocks["high"], axis=1, bitorder="little")
+    return _nibbles(blocks) | (high << np.uint8(4))
+
+
+def _f32(blocks: Blocks) -> Floats:
+    return blocks["value"].astype(np.float32)
+
+
+def _f16(blocks: Blocks) -> Floats:
+    return blocks["value"].astype(np.float32)
+
+
+def _bf16(blocks: Blocks) -> Floats:
+    return (blocks["value"].astype(np.uint32) << np.uint32(16)).view(np.float32)
+
+
+def _q4_0(blocks: Blocks) -> Floats:
+    return _column(blocks["d"]) * (_nibbles(blocks).astype(np.float32) - 8)
+
+
+def _q4_1(blocks: Blocks) -> Floats:
+    return _column(blocks["d"]) * _nibbles(blocks).astype(np.float32) + _column(blocks["m"])
+
+
+def _q5_0(blocks: Blocks) -> Floats:
+    return _column(blocks["d"]) * (_five_bits(blocks).astype(np.float32) - 16)
+
+
+def _q5_1(blocks: Blocks) -> Floats:
+    return _column(blocks["d"]) * _five_bits(blocks).astype(np.float32) + _column(blocks["m"])
+
+
+def _q8_0(blocks: Blocks) -> Floats:
+    return _column(blocks["d"]) * blocks["quants"].astype(np.float32)
+
+
+def _iq4_nl(blocks: Blocks) -> Floats:
+    return _column(blocks["d"]) * IQ4_CODEBOOK[_nibbles(blocks)]
+
+
+def _mxfp4(blocks: Blocks) -> Floats:
+    exponent = blocks["exponent"].astype(np.uint32).reshape(-1, 1)
+    # Half of 2^(exponent - 127): below 2 the half is subnormal, which the exponent bits cannot say.
+    subnormal = np.uint32(0x00200000) << np.minimum(exponent, 1)
+    normal = (np.maximum(exponent, 1) - 1) << np.uint32(23)
+    half_scale = np.where(exponent < 2, subnormal, normal).view(np.float32)
+    return half_scale * FP4_CODEBOOK[_nibbles(blocks)]
+
+
+def _scaled(d: Floats, scales: Floats) -> Floats:
+    """Scales of the sub-blocks of a 256-element block, ``(blocks, sub-blocks, 1)``."""
+    return (d * scales)[:, :, np.newaxis]
+
+
+def _q2_k(blocks: Blocks) -> Floats:
+    scale = _scaled(_column(blocks["d"]), (blocks["scales"] & 15).astype(np.float32))
+    minimum = _scaled(_column(blocks["m"]), (blocks["scales"] >> 4).astype(np.float32))
+    quants = _planes(blocks["quants"], 2, 32).reshape(-1, 16, 16)
+    return scale * quants.astype(np.float32) - minimum
+
+
+def _q3_k(blocks: Blocks) -> Floats:
+    packed = blocks["scales"]  # 16 × 6 bits: eight bytes of nibbles, four bytes of bit pairs
+    low = _planes(packed[:, :8], 4, 8).reshape(-1, 16)
+    high = _planes(packed[:, 8:], 2, 4).reshape(-1, 16)
+    scales = (low | (high << np.uint8(4))).astype(np.float32) - 32
+    # The high bit is stored inverted: where it is missing, 4 is taken off.
+    absent = _planes(blocks["high"], 1, 32).reshape(-1, 16, 16) ^ 1
+    quants = _planes(blocks["quants"], 2, 32).reshape(-1, 16, 16)
+    return _scaled(_column(blocks["d"]), scales) * (
+        quants.astype(np.float32) - (absent << np.uint8(2)).astype(np.float32)
+    )
+
+
+def _scales_and_minima(packed: Bytes) -> tuple[Floats, Floats]:
+    """The 8 six-bit scales and 8 six-bit minima of Q4_K and Q5_K: two of ``(blocks, 8)``.
+
+    Four bytes hold scales 0-3, four minima 0-3, four the nibbles of both 4-7; the high bit pairs
+    of the first eight bytes complete scales and minima 4-7.
+    """
+    first, second, rest = packed[:, 0:4], packed[:, 4:8], packed[:, 8:12]
+    scales = np.concatenate([first & 63, (rest & 15) | ((first >> 2) & 48)], axis=1)
+    minima = np.concatenate([second & 63, (rest >> 4) | ((second >> 2) & 48)], axis=1)
+    return scales.astype(np.float32), minima.astype(np.float32)
+
+
+def _q4_k(blocks: Blocks) -> Floats:
+    scales, minima = _scales_and_minima(blocks["scales"])
+    quants = _planes(blocks["quants"], 4, 32)  # (blocks, 8, 32)
+    scale = _scaled(_column(blocks["d"]), scales)
+    return scale * quants.astype(np.float32) - _scaled(_column(blocks["m"]), minima)
+
+
+def _q5_k(blocks: Blocks) -> Floats:
+    scales, minima = _scales_and_minima(blocks["scales"])
+    high = _planes(blocks["high"], 1, 32)
+    quants = _planes(blocks["quants"], 4, 32) | (high << np.uint8(4))  # (blocks, 8, 32)
+    scale = _scaled(_column(blocks["d"]), scales)
+    return scale * quants.astype(np.float32) - _scaled(_column(blocks["m"]), minima)
+
+
+def _q6_k(blocks: Blocks) -> Floats:
+    low = _planes(blocks["quants"], 4, 64).reshape(-1, 16, 16)
+    high = _planes(blocks["high"], 2, 32).reshape(-1, 16, 16)
+    quants = (low | (high << np.uint8(4))).astype(np.float32) - 32
+    return _scaled(_column(blocks["d"]), blocks["scales"].astype(np.float32)) * quants
+
+
+def _iq4_xs(blocks: Blocks) -> Floats:
+    low = np.stack([blocks["scales"] & 15, blocks["scales"] >> 4], axis=2).reshape(-1, 8)
+    high = blocks["high"].reshape(-1, 1) >> np.arange(0, 16, 2, dtype=np.uint16)
+    scales = (low | ((high & 3) << 4)).astype(np.float32) - 32
+    quants = _planes(blocks["quants"], 4, 16).reshape(-1, 8, 32)
+    return _scaled(_column(blocks["d"]), scales) * IQ4_CODEBOOK[quants]
+
+
+_DEQUANTIZERS: dict[Format, Callable[[Blocks], Floats]] = {
+    Format.F32: _f32,
+    Format.F16: _f16,
+    Format.BF16: _bf16,
+    Format.Q4_0: _q4_0,
+    Format.Q4_1: _q4_1,
+    Format.Q5_0: _q5_0,
+    Format.Q5_1: _q5_1,
+    Format.Q8_0: _q8_0,
+    Format.Q2_K: _q2_k,
+    Format.Q3_K: _q3_k,
+    Format.Q4_K: _q4_k,
+    Format.Q5_K: _q5_k,
+    Format.Q6_K: _q6_k,
+    Format.IQ4_NL: _iq4_nl,
+    Format.IQ4_XS: _iq4_xs,
+    Format.MXFP4: _mxfp4,
+}

@@ -1,0 +1,90 @@
+"""Small models of random packed weights in any number format, without a file."""
+
+import numpy as np
+
+from tests.native.programs import random_raw
+from wazn import native
+from wazn.models.config import Config, RopeScaling
+from wazn.models.llama import Llama
+from wazn.models.model import Model, Options, TextParts
+from wazn.models.qwen import Qwen2, Qwen3
+from wazn.weights.formats import Format
+from wazn.weights.packed import VECTOR, PackedWeights, Place
+
+FAMILIES = {"llama": Llama, "qwen2": Qwen2, "qwen3": Qwen3}
+HIDDEN, FEED_FORWARD, HEADS, KV_HEADS, HEAD_DIM, VOCAB = 256, 512, 6, 2, 32, 300
+
+
+def random_config(family: str) -> Config:
+    return Config(
+        family=family,
+        num_layers=2,
+        hidden_size=HIDDEN,
+        intermediate_size=FEED_FORWARD,
+        num_heads=HEADS,
+        num_kv_heads=KV_HEADS,
+        head_dim=HEAD_DIM,
+        vocab_size=VOCAB,
+        context_length=4096,
+        norm_eps=1e-5,
+        rope_theta=10000.0,
+        rope_scaling=RopeScaling(),
+        rope_interleaved=family == "llama",
+    )
+
+
+def _shapes(family: str) -> dict[str, tuple[int, int]]:
+    """Rows and columns of each tensor; vectors have one row."""
+    query, key = HEADS * HEAD_DIM, KV_HEADS * HEAD_DIM
+    # attn_output has 192 columns: K-quants need 256, so real files store it in another format
+    layer = {
+        "input_layernorm.weight": (1, HIDDEN),
+        "post_attention_layernorm.weight": (1, HIDDEN),
+        "self_attn.q_proj.weight": (query, HIDDEN),
+        "self_attn.k_proj.weight": (key, HIDDEN),
+        "self_attn.v_proj.weight": (key, HIDDEN),
+        "self_attn.o_proj.weight": (HIDDEN, query),
+        "mlp.gate_proj.weight": (FEED_FORWARD, HIDDEN),
+        "mlp.up_proj.weight": (FEED_FORWARD, HIDDEN),
+        "mlp.down_proj.weight": (HIDDEN, FEED_FORWARD),
+    }
+    if family == "qwen2":
+        layer |= {f"self_attn.{name}_proj.bias": (1, key) for name in "kv"}
+        layer["self_attn.q_proj.bias"] = (1, query)
+    if family == "qwen3":
+        layer |= {f"self_attn.{name}_norm.weight": (1, HEAD_DIM) for name in "qk"}
+    shapes = {f"model.layers.{i}.{name}": shape for i in range(2) for name, shape in layer.items()}
+    shapes["model.embed_tokens.weight"] = (VOCAB, HIDDEN)
+    shapes["model.norm.weight"] = (1, HIDDEN)
+    return shapes
+
+
+def random_weights(family: str, format: Format, seed: int = 0) -> PackedWeights:
+    rng = np.random.default_rng(seed)
+    parts, places, offset = [], {}, 0
+    for name, (rows, columns) in _shapes(family).items():
+        if rows == 1:
+            data = rng.normal(1, 0.1, columns).astype(np.float32).view(np.uint8)
+            place = Place(VECTOR, 1, columns, offset, data.size)
+        else:
+            used = format if columns % format.block_size == 0 else Format.Q8_0
+            layout = native.LAYOUTS[used.name]
+            data = np.empty(native.packed_bytes(layout, rows, columns), np.uint8)
+            native.pack(layout, random_raw(used, rows, columns, rng), columns, data)
+            place = Place(used.name, rows, columns, offset, data.size)
+        places[name] = place
+        parts.append(np.pad(data, (0, -data.size % 64)))
+        offset += parts[-1].size
+    memory = native.Memory.allocate(offset)
+    memory.writable()[:] = np.concatenate(parts)
+    return PackedWeights(memory, places, 0)
+
+
+def random_model(
+    family: str, format: Format, *, threads: int = 1, exact: bool = False, pages: int = 64
+) -> Model:
+    decoder = FAMILIES[family](random_config(family))
+    weights = random_weights(family, format)
+    model = Model(decoder, weights, Options(threads, exact, "auto"), TextParts())
+    model.open_cache(pages)
+    return model
