@@ -1,8 +1,8 @@
 """Small models of random packed weights in any number format, without a file."""
 
 import numpy as np
-
 from tests.native.programs import random_raw
+
 from wazn import native
 from wazn.models.config import Config, RopeScaling
 from wazn.models.llama import Llama

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-
 from tests.models.random_models import VOCAB, random_model
+
 from wazn.models.model import PAGE, Batch, Model
 from wazn.weights.formats import Format
 
@@ -48,15 +48,19 @@ def mixed(model: Model, sequences: list[list[int]], rng: np.random.Generator) ->
     while left := [s for s, ids in enumerate(sequences) if done[s] < len(ids)]:
         running = [s for s in left if rng.random() < 0.7] or left[:1]
         stops = {s: rng.integers(done[s] + 1, len(sequences[s]) + 1) for s in running}
-        slices = [sequences[s][done[s] : min(stops[s], done[s] + 40)] for s in running]
+        slices = [
+            np.array(sequences[s][done[s] : min(stops[s], done[s] + 40)], np.int32) for s in running
+        ]
         starts = np.cumsum([0] + [len(ids) for ids in slices]).astype(np.int32)
         rows = np.arange(starts[-1], dtype=np.int32)
         result = model.forward(
-            Batch(np.concatenate(slices).astype(np.int32), starts, done[running], pages[running], rows)
+            Batch(
+                np.concatenate(slices).astype(np.int32), starts, done[running], pages[running], rows
+            )
         )
-        for s, ids, start in zip(running, slices, starts, strict=False):
-            logits[s].append(result[start : start + len(ids)])
-            done[s] += len(ids)
+        for s, part, start in zip(running, slices, starts, strict=False):
+            logits[s].append(result[start : start + len(part)])
+            done[s] += len(part)
     return [np.concatenate(rows) for rows in logits]
 
 
@@ -85,7 +89,9 @@ def test_hidden_states_do_not_depend_on_the_slices() -> None:
     def states(model: Model, start: int, stop: int) -> Floats:
         rows = np.arange(stop - start, dtype=np.int32)
         starts = np.array([0, stop - start], np.int32)
-        return model.hidden(Batch(ids[start:stop], starts, np.array([start], np.int32), pages, rows))
+        return model.hidden(
+            Batch(ids[start:stop], starts, np.array([start], np.int32), pages, rows)
+        )
 
     whole = states(first, 0, 70)
     parts = [states(second, 0, 13), states(second, 13, 70)]

@@ -14,9 +14,7 @@ Floats = NDArray[np.float32]
 def new_program(
     *, threads: int = 1, exact: bool = False, heads: int = 1, dim: int = 16, half: bool = True
 ) -> native.Program:
-    return native.Program(
-        native.Pool(threads), 64, exact, 1, heads, dim, half, native.chosen_isa()
-    )
+    return native.Program(native.Pool(threads), 64, exact, 1, heads, dim, half, native.chosen_isa())
 
 
 def random_raw(
@@ -65,7 +63,9 @@ def run_again(program: native.Program, rows: int, first_position: int = 0) -> No
     )
 
 
-def apply(x: Floats, columns_out: int, record: Callable[[native.Program, int, int], None]) -> Floats:
+def apply(
+    x: Floats, columns_out: int, record: Callable[[native.Program, int, int], None]
+) -> Floats:
     """Runs one recorded operation from x (rows, columns) to (rows, columns_out)."""
     program = new_program()
     source = program.buffer(x.shape[1], False, False)

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from tests.native import programs
 from tests.native.programs import Floats
+
 from wazn import native
 from wazn.native import reference
 from wazn.weights.formats import Format, dequantize
@@ -28,7 +28,9 @@ def activations(rng: np.random.Generator, rows: int, columns: int) -> Floats:
     return x
 
 
-def multiply(weight: native.Weight, x: Floats, *, exact: bool, bias: Floats | None = None) -> Floats:
+def multiply(
+    weight: native.Weight, x: Floats, *, exact: bool, bias: Floats | None = None
+) -> Floats:
     program = programs.new_program(exact=exact)
     by_32, by_256 = x.shape[1] % 32 == 0 and not exact, x.shape[1] % 256 == 0 and not exact
     source = program.buffer(x.shape[1], by_32, by_256)
@@ -66,20 +68,16 @@ def test_quantised_products_equal_their_twin(
 
 
 @pytest.mark.parametrize("format", QUANTISED)
-def test_the_extremes_of_codes_and_activations_do_not_overflow(format: Format) -> None:
-    rng = np.random.default_rng(2)
-    columns = 512
-    for byte in (0x00, 0x7F, 0x80, 0xFF):
-        raw = programs.random_raw(format, 16, columns, rng)
-        fields = raw.view(format.layout)
-        for name in format.layout.names or ():
-            if name not in ("d", "m", "exponent"):
-                fields[name] = np.frombuffer(bytes([byte] * 2), fields[name].dtype.str[-2:][:2])[0] \
-                    if fields[name].dtype.itemsize == 2 else np.uint8(byte).view(fields[name].dtype)
-        for sign in (1.0, -1.0):
-            x = np.full((5, columns), sign, np.float32)
-            product = multiply(programs.packed(raw, format, columns), x, exact=False)
-            assert_same_bits(product, reference.linear(raw, format, x))
+@pytest.mark.parametrize("byte", [0x00, 0x7F, 0x80, 0xFF])
+def test_the_extremes_of_codes_and_activations_do_not_overflow(format: Format, byte: int) -> None:
+    raw = np.full((16, 512 // format.block_size * format.block_bytes), byte, np.uint8)
+    for name in set(format.layout.names or ()) & {"d", "m", "exponent"}:
+        raw.view(format.layout)[name] = 100
+    weight = programs.packed(raw, format, 512)
+    for sign in (1.0, -1.0):
+        x = np.full((5, 512), sign, np.float32)
+        product = multiply(weight, x, exact=False)
+        assert_same_bits(product, reference.linear(raw, format, x))
 
 
 @pytest.mark.parametrize("format", Format)
@@ -158,9 +156,7 @@ def test_rope_equals_its_twin(interleaved: bool) -> None:
     program.end_segment("all")
     program.set_angles(angles)
     programs.run_again(program, 7, first_position=11)
-    expected = reference.rope(
-        x.reshape(7, 3, 32), angles[11:18, None], interleaved=interleaved
-    )
+    expected = reference.rope(x.reshape(7, 3, 32), angles[11:18, None], interleaved=interleaved)
     assert_same_bits(program.floats(buffer)[:7].copy(), expected.reshape(7, 96))
 
 
@@ -208,8 +204,13 @@ def test_attention_equals_its_twin_however_the_rows_arrive(
 def test_fma_rounds_once() -> None:
     a = np.array([1 + 2**-12], np.float32)
     c = np.array([-(1 + 2**-11)], np.float32)
-    assert reference.fma(a, a, c)[0] == np.float32(2**-24)
-    assert reference.fma(a, a, np.float32([2**-60]))[0] != 0
+    assert reference.fma(a, a, c)[0] == 2**-24  # rounding the product first would give 0
+    halfway = np.array([1 + 2**-24], np.float64)
+    tiny = np.array([2**-80], np.float32)
+    one = np.ones(1, np.float32)
+    above = reference.fma(np.array([2**-24], np.float32), one, one + np.float32(2**-23))
+    assert above[0] == 1 + 2**-22  # a tie goes to even
+    assert reference.fma(tiny, one, halfway.astype(np.float32))[0] == 1
 
 
 @given(st.floats(-87, 88, width=32))

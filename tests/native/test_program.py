@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from tests.models.random_models import random_model
 from tests.native import programs
+
 from wazn import native
 from wazn.models.model import Batch
 from wazn.weights.formats import Format
@@ -51,7 +51,9 @@ def test_a_step_of_too_many_rows_is_refused() -> None:
     with pytest.raises(ValueError, match="1 to 512 rows, not 513"):
         model.forward(
             batch(
-                token_ids=[0] * 513, row_starts=[0, 513], page_tables=[list(range(16))],
+                token_ids=[0] * 513,
+                row_starts=[0, 513],
+                page_tables=[list(range(16))],
                 logit_rows=[0],
             )
         )
@@ -115,7 +117,9 @@ def test_mapped_files_are_read_only_and_must_exist(tmp_path: Path) -> None:
             native.Memory.map_file(str(tmp_path / name))
 
 
-def test_the_instruction_set_can_be_forced_but_not_invented(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_instruction_set_can_be_forced_but_not_invented(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("WAZN_ISA", "avx2")
     assert native.chosen_isa() == "avx2"
     monkeypatch.setenv("WAZN_ISA", "sse9")

@@ -107,7 +107,7 @@ def _open_huggingface(path: Path) -> Checkpoint:
 
 
 def _family(name: str, path: Path, *, gguf: bool) -> type[Decoder]:
-    known = []
+    known: list[str] = []
     for family in FAMILIES:
         names = (family.gguf_architecture,) if gguf else family.huggingface_types
         if name in names:

@@ -245,6 +245,4 @@ def _scaling_from_gguf(
     if kind == "yarn":
         original = facts.integer("rope.scaling.original_context_length", "context", context_length)
         return RopeScaling("yarn", factor, original_context_length=original)
-    raise UnsupportedModel(
-        f"{facts.where}.rope.scaling.type {str(kind)[:60]!r} is not supported"
-    )
+    raise UnsupportedModel(f"{facts.where}.rope.scaling.type {str(kind)[:60]!r} is not supported")

@@ -1,5 +1,7 @@
 """Llama and the models with its block."""
 
+from typing import ClassVar
+
 from wazn.models.blocks import Layer, attend, rope, silu
 from wazn.models.decoder import Decoder
 from wazn.models.recorder import Tensor
@@ -9,7 +11,7 @@ class Llama(Decoder):
     """Llama 2 and 3.x, SmolLM2, R1-Distill-Llama, Mistral 7B: pre-norm, grouped-query attention,
     SwiGLU (Touvron 2023, Meta 2024)."""
 
-    huggingface_types = ("llama", "mistral")
+    huggingface_types: ClassVar[tuple[str, ...]] = ("llama", "mistral")
     gguf_architecture = "llama"
     gguf_rope_interleaved = True
 

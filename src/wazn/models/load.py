@@ -14,6 +14,7 @@ from wazn.models.checkpoint import Checkpoint, open_checkpoint
 from wazn.models.model import KV_FORMATS, Model, Options
 from wazn.models.text_parts import read_text_parts
 from wazn.settings import Settings, load_settings
+from wazn.weights.packed import PackedWeights
 from wazn.weights.packed_cache import PackedCache, PackingOptions
 
 Precision = Literal["fast", "exact"]
@@ -47,14 +48,17 @@ def load_model(
     try:
         with ThreadPoolExecutor(1) as reader:  # the tokenizer is read while weights are packed
             text = reader.submit(read_text_parts, checkpoint)
-            weights = _packed(checkpoint, options, settings or load_settings(), listener)
+            weights = _packed(
+                checkpoint, options, settings or load_settings(), listener or Listener()
+            )
             return Model(checkpoint.decoder, weights, options, text.result())
     finally:
         checkpoint.close()
 
 
-def _packed(checkpoint: Checkpoint, options: Options, settings: Settings, listener: Listener | None):
-    listener = listener or Listener()
+def _packed(
+    checkpoint: Checkpoint, options: Options, settings: Settings, listener: Listener
+) -> PackedWeights:
     container = checkpoint.container
     listener.total(sum(container.tensors[name].nbytes for name in checkpoint.names.values()))
     packing = PackingOptions(options.threads, listener.advance, listener.notify)

@@ -23,8 +23,9 @@ _LAYER = {
 }
 _GGUF_LAYER_TENSOR = re.compile(r"blk\.(\d{1,6})\.([a-z_]+)\.(weight|bias)")
 _USED = re.compile(
-    r"(model\.embed_tokens|model\.norm|lm_head|model\.layers\.\d{1,6}\.(%s))\.(weight|bias)"
-    % "|".join(re.escape(name) for name in _LAYER.values())
+    r"(model\.embed_tokens|model\.norm|lm_head|model\.layers\.\d+\.("
+    + "|".join(re.escape(name) for name in _LAYER.values())
+    + r"))\.(weight|bias)"
 )
 
 

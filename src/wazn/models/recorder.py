@@ -243,10 +243,10 @@ class Lowering:
         if gate.kind != "silu":
             raise UnsupportedModel("only silu(gate) * up can be multiplied")
         (inner,) = gate.inputs
-        before = self._read(inner, up)
+        before, other = self._read(inner, up)
         out = self._allocate(node)
-        self.program.swiglu(*before, out)
-        self._say(f"b{out} = silu(b{before[0]}) * b{before[1]}")
+        self.program.swiglu(before, other, out)
+        self._say(f"b{out} = silu(b{before}) * b{other}")
         self._release(inner, up)
 
     def _rope(self, node: Tensor) -> None:

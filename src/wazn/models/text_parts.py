@@ -11,7 +11,10 @@ from wazn.models.model import TextParts
 from wazn.text.chat_template import ChatTemplate
 from wazn.text.tokenizer import Tokenizer
 
-_SAMPLING = ("do_sample", "temperature", "top_k", "top_p", "min_p", "typical_p", "repetition_penalty")
+_SAMPLING = (
+    *("do_sample", "temperature", "top_k", "top_p"),
+    *("min_p", "typical_p", "repetition_penalty"),
+)
 
 
 def read_text_parts(checkpoint: Checkpoint) -> TextParts:
@@ -50,7 +53,7 @@ def _generation(checkpoint: Checkpoint) -> tuple[set[int], dict[str, float | int
 def _token_id(value: object, checkpoint: Checkpoint) -> int:
     if type(value) is not int or not 0 <= value < checkpoint.config.vocab_size:
         raise BadFile(
-            f"{checkpoint.path}: eos_token_id is {str(value)[:40]!r}, which is not a token id below "
+            f"{checkpoint.path}: eos_token_id is {str(value)[:40]!r}, not a token id below "
             f"{checkpoint.config.vocab_size}"
         )
     return value

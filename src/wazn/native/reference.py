@@ -17,7 +17,7 @@ Integers = NDArray[np.int64]
 PAGE = 64
 
 
-def fma(a: Floats, b: Floats, c: Floats) -> Floats:
+def fma(a: Floats, b: Floats | np.float32, c: Floats | np.float32) -> Floats:
     """a * b + c in float32 with one rounding.
 
     The product is exact in float64. The sum is rounded to odd there (Boldo and Melquiond 2008), so
@@ -52,7 +52,8 @@ def sum_lanes(lanes: Floats) -> Floats:
     while lanes.shape[-1] > 1:
         half = lanes.shape[-1] // 2
         lanes = lanes[..., :half] + lanes[..., half:]
-    return lanes[..., 0]
+    folded: Floats = lanes[..., 0]
+    return folded
 
 
 def rms_norm(x: Floats, weight: Floats, eps: float) -> Floats:
@@ -169,19 +170,17 @@ def attend(query: Floats, keys: Floats, values: Floats, scale: float) -> Floats:
 
     Blocks of 64 positions are reduced from scratch and merged left to right.
     """
-    top = total = merged = None
-    for start in range(0, len(keys), PAGE):
-        block = _attend_block(
-            query, keys[start : start + PAGE], values[start : start + PAGE], scale
+    top, total, merged = _attend_block(query, keys[:PAGE], values[:PAGE], scale)
+    for start in range(PAGE, len(keys), PAGE):
+        positions = slice(start, start + PAGE)
+        block_top, block_total, block = _attend_block(
+            query, keys[positions], values[positions], scale
         )
-        if top is None:
-            top, total, merged = block
-            continue
-        highest = np.maximum(top, block[0])
-        old, new = exp(top - highest), exp(block[0] - highest)
+        highest = np.maximum(top, block_top)
+        old, new = exp(top - highest), exp(block_top - highest)
         top = highest
-        total = fma(block[1], new, total * old)
-        merged = fma(block[2], new[:, None], merged * old[:, None])
+        total = fma(block_total, new, total * old)
+        merged = fma(block, new[:, None], merged * old[:, None])
     return merged / total[:, None]
 
 

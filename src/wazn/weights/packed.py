@@ -223,12 +223,9 @@ def _aligned(size: int) -> int:
 
 def _header(sources: Sequence[SourceFile], places: dict[str, Place]) -> bytes:
     content = {
-        "sources": [
-            [s.path, s.device, s.inode, s.size, s.mtime_ns, s.sha256] for s in sources
-        ],
+        "sources": [[s.path, s.device, s.inode, s.size, s.mtime_ns, s.sha256] for s in sources],
         "places": {
-            name: [p.format, p.rows, p.columns, p.offset, p.num_bytes]
-            for name, p in places.items()
+            name: [p.format, p.rows, p.columns, p.offset, p.num_bytes] for name, p in places.items()
         },
     }
     return json.dumps(content, separators=(",", ":")).encode()
