@@ -67,7 +67,8 @@ def rms_norm(x: Floats, weight: Floats, eps: float) -> Floats:
         lanes = fma(block, block, lanes)
     mean = sum_lanes(lanes) / np.float32(columns)
     scale = np.float32(1.0) / np.sqrt(mean + np.float32(eps))
-    return x * scale[..., None] * weight
+    normed: Floats = x * scale[..., None] * weight
+    return normed
 
 
 def swiglu(gate: Floats, up: Floats) -> Floats:
