@@ -63,12 +63,24 @@ void matrix_product(const float* a, int64_t a_stride, int64_t rows, const float*
       const float *left = a + r * a_stride, *right = b + n;
       float* target = out + r * out_stride + n;
       switch (count) {
-        case 1: outer_tile<1>(left, a_stride, right, b_stride, depth, target, out_stride); break;
-        case 2: outer_tile<2>(left, a_stride, right, b_stride, depth, target, out_stride); break;
-        case 3: outer_tile<3>(left, a_stride, right, b_stride, depth, target, out_stride); break;
-        case 4: outer_tile<4>(left, a_stride, right, b_stride, depth, target, out_stride); break;
-        case 5: outer_tile<5>(left, a_stride, right, b_stride, depth, target, out_stride); break;
-        case 6: outer_tile<6>(left, a_stride, right, b_stride, depth, target, out_stride); break;
+        case 1:
+          outer_tile<1>(left, a_stride, right, b_stride, depth, target, out_stride);
+          break;
+        case 2:
+          outer_tile<2>(left, a_stride, right, b_stride, depth, target, out_stride);
+          break;
+        case 3:
+          outer_tile<3>(left, a_stride, right, b_stride, depth, target, out_stride);
+          break;
+        case 4:
+          outer_tile<4>(left, a_stride, right, b_stride, depth, target, out_stride);
+          break;
+        case 5:
+          outer_tile<5>(left, a_stride, right, b_stride, depth, target, out_stride);
+          break;
+        case 6:
+          outer_tile<6>(left, a_stride, right, b_stride, depth, target, out_stride);
+          break;
       }
     }
     r += count;
@@ -157,8 +169,7 @@ void attend(const Attention& t, uint8_t* scratch) {
                    scores + skip * kPage, kPage);
     float top[kAttentionRows], total[kAttentionRows];
     for (int64_t r = skip; r < rows; ++r) {
-      const int64_t valid =
-          smaller(kPage, t.first_position + r / t.group + 1 - block * kPage);
+      const int64_t valid = smaller(kPage, t.first_position + r / t.group + 1 - block * kPage);
       softmax_block(scores + r * kPage, valid, t.scale, top[r], total[r]);
     }
     const float* rows_of_values = as_floats(page, kPage * dim, used * dim, t.half, expanded);

@@ -86,8 +86,8 @@ void add_linear(Program& program, int in, nb::list products) {
   Linear op{checked(program, in), {}};
   for (nb::handle item : products) {
     nb::tuple t = nb::cast<nb::tuple>(item);
-    Product p{nb::cast<std::shared_ptr<Weight>>(t[0]), {}, nb::cast<int>(t[2]),
-              nb::cast<bool>(t[3])};
+    Product p{
+        nb::cast<std::shared_ptr<Weight>>(t[0]), {}, nb::cast<int>(t[2]), nb::cast<bool>(t[3])};
     const Matrix& w = p.weight->matrix;
     checked(program, in, w.columns);
     if (!t[1].is_none()) p.bias = to_vector(nb::cast<Vector<float>>(t[1]));
@@ -134,7 +134,7 @@ NB_MODULE(_core, m) {
   m.attr("PANEL_ROWS") = kPanelRows;
   m.attr("PAGE") = kPage;
   nb::dict layouts;  // name of the number format -> layout
-  const char* names[] = {"F32",  "F16",    "BF16",  "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0",
+  const char* names[] = {"F32",    "F16",   "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0",
                          "IQ4_NL", "MXFP4", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_XS"};
   for (int i = 0; i <= (int)Layout::kIQ4_XS; ++i) layouts[names[i]] = i;
   m.attr("LAYOUTS") = layouts;
@@ -143,23 +143,24 @@ NB_MODULE(_core, m) {
   m.def("pack", &pack, "layout"_a, "raw"_a, "columns"_a, "out"_a);
 
   nb::class_<Memory>(m, "Memory")
-      .def_static("map_file", [](const std::string& path) {
-        return std::shared_ptr<Memory>(Memory::map_file(path));
-      })
-      .def_static("allocate", [](size_t bytes) {
-        return std::shared_ptr<Memory>(Memory::allocate(bytes));
-      })
+      .def_static(
+          "map_file",
+          [](const std::string& path) { return std::shared_ptr<Memory>(Memory::map_file(path)); })
+      .def_static("allocate",
+                  [](size_t bytes) { return std::shared_ptr<Memory>(Memory::allocate(bytes)); })
       .def_prop_ro("size", &Memory::size)
       .def_prop_ro("is_lost", &Memory::is_lost)
-      .def("floats", [](const Memory& memory, int64_t offset, int64_t count) {
-        const int64_t size = memory.size();
-        if (offset < 0 || offset % 4 || offset > size || count < 0 || count > (size - offset) / 4)
-          throw std::invalid_argument("a vector lies outside its memory");
-        float* out = new float[count];
-        std::memcpy(out, memory.data() + offset, count * sizeof(float));
-        nb::capsule owner(out, [](void* p) noexcept { delete[] (float*)p; });
-        return nb::ndarray<nb::numpy, float>(out, {(size_t)count}, owner);
-      })
+      .def("floats",
+           [](const Memory& memory, int64_t offset, int64_t count) {
+             const int64_t size = memory.size();
+             if (offset < 0 || offset % 4 || offset > size || count < 0 ||
+                 count > (size - offset) / 4)
+               throw std::invalid_argument("a vector lies outside its memory");
+             float* out = new float[count];
+             std::memcpy(out, memory.data() + offset, count * sizeof(float));
+             nb::capsule owner(out, [](void* p) noexcept { delete[] (float*)p; });
+             return nb::ndarray<nb::numpy, float>(out, {(size_t)count}, owner);
+           })
       .def("writable", [](nb::object self) {
         Memory& memory = nb::cast<Memory&>(self);
         if (memory.is_file()) throw std::invalid_argument("a mapped file is read-only");
@@ -167,8 +168,7 @@ NB_MODULE(_core, m) {
       });
 
   nb::class_<Weight>(m, "Weight")
-      .def_static("create", &make_weight, "memory"_a, "offset"_a, "layout"_a, "rows"_a,
-                  "columns"_a)
+      .def_static("create", &make_weight, "memory"_a, "offset"_a, "layout"_a, "rows"_a, "columns"_a)
       .def_prop_ro("rows", [](const Weight& w) { return w.matrix.rows; })
       .def_prop_ro("columns", [](const Weight& w) { return w.matrix.columns; })
       .def_prop_ro("layout", [](const Weight& w) { return (int)w.matrix.layout; })
@@ -181,86 +181,100 @@ NB_MODULE(_core, m) {
       });
 
   nb::class_<Pool>(m, "Pool")
-      .def("__init__", [](Pool* self, int threads) {
-        if (threads < 1 || threads > 1024) throw std::invalid_argument("threads: 1 to 1024");
-        new (self) Pool(threads);
-      })
+      .def("__init__",
+           [](Pool* self, int threads) {
+             if (threads < 1 || threads > 1024) throw std::invalid_argument("threads: 1 to 1024");
+             new (self) Pool(threads);
+           })
       .def_prop_ro("size", &Pool::size)
-      .def("measure_bandwidth", [](Pool& pool, size_t bytes) {
-        nb::gil_scoped_release release;
-        return measure_bandwidth(pool, bytes);
-      })
+      .def("measure_bandwidth",
+           [](Pool& pool, size_t bytes) {
+             nb::gil_scoped_release release;
+             return measure_bandwidth(pool, bytes);
+           })
       .def("measure_compute", [](Pool& pool, const std::string& isa) {
         nb::gil_scoped_release release;
         return measure_compute(*kernels_for(isa), pool);
       });
 
   nb::class_<Program>(m, "Program")
-      .def("__init__",
-           [](Program* self, std::shared_ptr<Pool> pool, int64_t max_rows, bool exact,
-              int64_t layers, int64_t kv_heads, int64_t head_dim, bool half,
-              const std::string& isa) {
-             if (max_rows < 1 || layers < 1 || kv_heads < 1 || head_dim < 1)
-               throw std::invalid_argument("a program needs rows, layers and heads");
-             new (self) Program(kernels_for(isa), std::move(pool), max_rows, exact,
-                                {layers, kv_heads, head_dim, half});
-           },
-           "pool"_a, "max_rows"_a, "exact"_a, "layers"_a, "kv_heads"_a, "head_dim"_a, "half"_a,
-           "isa"_a)
+      .def(
+          "__init__",
+          [](Program* self, std::shared_ptr<Pool> pool, int64_t max_rows, bool exact,
+             int64_t layers, int64_t kv_heads, int64_t head_dim, bool half,
+             const std::string& isa) {
+            if (max_rows < 1 || layers < 1 || kv_heads < 1 || head_dim < 1)
+              throw std::invalid_argument("a program needs rows, layers and heads");
+            new (self) Program(kernels_for(isa), std::move(pool), max_rows, exact,
+                               {layers, kv_heads, head_dim, half});
+          },
+          "pool"_a, "max_rows"_a, "exact"_a, "layers"_a, "kv_heads"_a, "head_dim"_a, "half"_a,
+          "isa"_a)
       .def_prop_ro("segments", &Program::segments)
       .def_prop_ro("head_dim", [](const Program& p) { return p.kv().head_dim; })
-      .def("buffer", [](Program& p, int64_t columns, bool by_32, bool by_256) {
-        if (columns < 1 || (by_32 && columns % 32) || (by_256 && columns % 256))
-          throw std::invalid_argument("a buffer of " + std::to_string(columns) +
-                                      " columns cannot be quantised in whole blocks");
-        return p.add_buffer(columns, {by_32, by_256});
-      })
-      .def("embed", [](Program& p, std::shared_ptr<Weight> table, int out) {
-        const int64_t columns = table->matrix.columns;
-        p.add(Embed{std::move(table), checked(p, out, columns)});
-      })
-      .def("rms_norm", [](Program& p, int in, Vector<float> weight, float eps, int heads, int out) {
-        if (heads < 1) throw std::invalid_argument("rms_norm: no heads");
-        checked(p, in, (int64_t)weight.size() * heads);
-        p.add(RmsNorm{in, checked(p, out, p.buffer(in).columns), to_vector(weight), eps, heads});
-      })
+      .def("buffer",
+           [](Program& p, int64_t columns, bool by_32, bool by_256) {
+             if (columns < 1 || (by_32 && columns % 32) || (by_256 && columns % 256))
+               throw std::invalid_argument("a buffer of " + std::to_string(columns) +
+                                           " columns cannot be quantised in whole blocks");
+             return p.add_buffer(columns, {by_32, by_256});
+           })
+      .def("embed",
+           [](Program& p, std::shared_ptr<Weight> table, int out) {
+             const int64_t columns = table->matrix.columns;
+             p.add(Embed{std::move(table), checked(p, out, columns)});
+           })
+      .def("rms_norm",
+           [](Program& p, int in, Vector<float> weight, float eps, int heads, int out) {
+             if (heads < 1) throw std::invalid_argument("rms_norm: no heads");
+             checked(p, in, (int64_t)weight.size() * heads);
+             p.add(
+                 RmsNorm{in, checked(p, out, p.buffer(in).columns), to_vector(weight), eps, heads});
+           })
       .def("linear", &add_linear)
-      .def("rope", [](Program& p, int x, int64_t heads, int64_t head_dim, bool interleaved) {
-        p.add(Rope{checked(p, x, heads * head_dim), heads, head_dim, interleaved});
-      })
-      .def("append_kv", [](Program& p, int key, int value, int64_t layer) {
-        const KvShape& kv = p.kv();
-        if (layer < 0 || layer >= kv.layers) throw std::invalid_argument("no such layer");
-        p.add(AppendKv{checked(p, key, kv.heads * kv.head_dim),
-                       checked(p, value, kv.heads * kv.head_dim), layer});
-      })
-      .def("attend", [](Program& p, int query, int out, int64_t layer, int64_t heads,
-                        float scale) {
-        const KvShape& kv = p.kv();
-        if (layer < 0 || layer >= kv.layers) throw std::invalid_argument("no such layer");
-        p.add(Attend{checked(p, query, heads * kv.head_dim), checked(p, out, heads * kv.head_dim),
-                     layer, heads, scale});
-      })
-      .def("swiglu", [](Program& p, int gate, int up, int out) {
-        const int64_t columns = p.buffer(checked(p, out)).columns;
-        p.add(SwiGlu{checked(p, gate, columns), checked(p, up, columns), out});
-      })
+      .def("rope",
+           [](Program& p, int x, int64_t heads, int64_t head_dim, bool interleaved) {
+             p.add(Rope{checked(p, x, heads * head_dim), heads, head_dim, interleaved});
+           })
+      .def("append_kv",
+           [](Program& p, int key, int value, int64_t layer) {
+             const KvShape& kv = p.kv();
+             if (layer < 0 || layer >= kv.layers) throw std::invalid_argument("no such layer");
+             p.add(AppendKv{checked(p, key, kv.heads * kv.head_dim),
+                            checked(p, value, kv.heads * kv.head_dim), layer});
+           })
+      .def("attend",
+           [](Program& p, int query, int out, int64_t layer, int64_t heads, float scale) {
+             const KvShape& kv = p.kv();
+             if (layer < 0 || layer >= kv.layers) throw std::invalid_argument("no such layer");
+             p.add(Attend{checked(p, query, heads * kv.head_dim),
+                          checked(p, out, heads * kv.head_dim), layer, heads, scale});
+           })
+      .def("swiglu",
+           [](Program& p, int gate, int up, int out) {
+             const int64_t columns = p.buffer(checked(p, out)).columns;
+             p.add(SwiGlu{checked(p, gate, columns), checked(p, up, columns), out});
+           })
       .def("quantize", [](Program& p, int x) { p.add(Quantize{checked(p, x)}); })
-      .def("gather", [](Program& p, int in, int out) {
-        p.add(Gather{checked(p, in), checked(p, out, p.buffer(in).columns)});
-      })
+      .def("gather",
+           [](Program& p, int in, int out) {
+             p.add(Gather{checked(p, in), checked(p, out, p.buffer(in).columns)});
+           })
       .def("emit", [](Program& p, int in) { p.add(Emit{checked(p, in)}); })
       .def("end_segment", &Program::end_segment)
-      .def("open_cache", [](Program& p, int64_t pages) {
-        if (pages < 1) throw std::invalid_argument("a KV cache needs pages");
-        p.open_cache(pages);
-      })
-      .def("set_angles", [](Program& p,
-                            nb::ndarray<const float, nb::ndim<3>, nb::c_contig> angles) {
-        if ((int64_t)angles.shape(1) * 2 != p.kv().head_dim || angles.shape(2) != 2)
-          throw std::invalid_argument("angles have the shape (positions, head_dim / 2, 2)");
-        p.set_angles(angles.data(), angles.shape(0));
-      }, nb::keep_alive<1, 2>())
+      .def("open_cache",
+           [](Program& p, int64_t pages) {
+             if (pages < 1) throw std::invalid_argument("a KV cache needs pages");
+             p.open_cache(pages);
+           })
+      .def(
+          "set_angles",
+          [](Program& p, nb::ndarray<const float, nb::ndim<3>, nb::c_contig> angles) {
+            if ((int64_t)angles.shape(1) * 2 != p.kv().head_dim || angles.shape(2) != 2)
+              throw std::invalid_argument("angles have the shape (positions, head_dim / 2, 2)");
+            p.set_angles(angles.data(), angles.shape(0));
+          },
+          nb::keep_alive<1, 2>())
       .def("run", &run)
       .def("floats", [](nb::object self, int id) {
         Program& p = nb::cast<Program&>(self);

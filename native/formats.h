@@ -37,8 +37,7 @@ struct Unsigned5 {
   static constexpr bool kSigned = false;
   static WAZN_INLINE void group(const uint8_t* p, int j, Bytes (&w)[2]) {
     Unsigned4::group(p, j, w);
-    for (int h = 0; h < 2; ++h)
-      w[h] = either(w[h], bits(load_bytes(p + 256 + 32 * h), j, 1, 4));
+    for (int h = 0; h < 2; ++h) w[h] = either(w[h], bits(load_bytes(p + 256 + 32 * h), j, 1, 4));
   }
 };
 struct Unsigned6 {
@@ -85,8 +84,8 @@ struct Block32 {
   static WAZN_INLINE void scales(const uint8_t* block, Floats (&d)[2], Floats (&m)[2]) {
     const uint8_t* p = block + C::kBytes;
     for (int h = 0; h < 2; ++h) {
-      d[h] = kScale == Scale::kF16 ? load_f16((const uint16_t*)p + 8 * h)
-                                   : load_e8m0_half(p + 8 * h);
+      d[h] =
+          kScale == Scale::kF16 ? load_f16((const uint16_t*)p + 8 * h) : load_e8m0_half(p + 8 * h);
       m[h] = kMin ? load_f16((const uint16_t*)(p + 32) + 8 * h) : zero();
     }
   }
@@ -160,20 +159,34 @@ template <class F>
 WAZN_INLINE void with_format(wazn::Layout layout, F&& f) {
   using wazn::Layout;
   switch (layout) {
-    case Layout::kQ4_0: return f.template operator()<Q4_0>();
-    case Layout::kQ4_1: return f.template operator()<Q4_1>();
-    case Layout::kQ5_0: return f.template operator()<Q5_0>();
-    case Layout::kQ5_1: return f.template operator()<Q5_1>();
-    case Layout::kQ8_0: return f.template operator()<Q8_0>();
-    case Layout::kIQ4_NL: return f.template operator()<IQ4_NL>();
-    case Layout::kMXFP4: return f.template operator()<MXFP4>();
-    case Layout::kQ2_K: return f.template operator()<Q2_K>();
-    case Layout::kQ3_K: return f.template operator()<Q3_K>();
-    case Layout::kQ4_K: return f.template operator()<Q4_K>();
-    case Layout::kQ5_K: return f.template operator()<Q5_K>();
-    case Layout::kQ6_K: return f.template operator()<Q6_K>();
-    case Layout::kIQ4_XS: return f.template operator()<IQ4_XS>();
-    default: return;
+    case Layout::kQ4_0:
+      return f.template operator()<Q4_0>();
+    case Layout::kQ4_1:
+      return f.template operator()<Q4_1>();
+    case Layout::kQ5_0:
+      return f.template operator()<Q5_0>();
+    case Layout::kQ5_1:
+      return f.template operator()<Q5_1>();
+    case Layout::kQ8_0:
+      return f.template operator()<Q8_0>();
+    case Layout::kIQ4_NL:
+      return f.template operator()<IQ4_NL>();
+    case Layout::kMXFP4:
+      return f.template operator()<MXFP4>();
+    case Layout::kQ2_K:
+      return f.template operator()<Q2_K>();
+    case Layout::kQ3_K:
+      return f.template operator()<Q3_K>();
+    case Layout::kQ4_K:
+      return f.template operator()<Q4_K>();
+    case Layout::kQ5_K:
+      return f.template operator()<Q5_K>();
+    case Layout::kQ6_K:
+      return f.template operator()<Q6_K>();
+    case Layout::kIQ4_XS:
+      return f.template operator()<IQ4_XS>();
+    default:
+      return;
   }
 }
 

@@ -11,9 +11,17 @@ namespace wazn {
 #define WAZN_STRING(isa) WAZN_STRING_(isa)
 
 const Kernels* WAZN_TABLE(WAZN_ISA)() {
-  static const Kernels table = {
-      WAZN_STRING(WAZN_ISA), linear, linear_exact, dequantize_row, quantize_32, quantize_256,
-      rms_norm,              swiglu, rope,         append_kv,      attend};
+  static const Kernels table = {WAZN_STRING(WAZN_ISA),
+                                linear,
+                                linear_exact,
+                                dequantize_row,
+                                quantize_32,
+                                quantize_256,
+                                rms_norm,
+                                swiglu,
+                                rope,
+                                append_kv,
+                                attend};
   return &table;
 }
 

@@ -11,9 +11,22 @@ constexpr int64_t kPage = 64;       // positions per KV page and per block of at
 
 // Number formats, as packed. bind.cpp names them in this order.
 enum class Layout : int32_t {
-  kF32, kF16, kBF16,                                    // columns of 16 rows, as floats
-  kQ4_0, kQ4_1, kQ5_0, kQ5_1, kQ8_0, kIQ4_NL, kMXFP4,  // scales per 32 columns
-  kQ2_K, kQ3_K, kQ4_K, kQ5_K, kQ6_K, kIQ4_XS,          // sub-scales within 256 columns
+  kF32,
+  kF16,
+  kBF16,  // columns of 16 rows, as floats
+  kQ4_0,
+  kQ4_1,
+  kQ5_0,
+  kQ5_1,
+  kQ8_0,
+  kIQ4_NL,
+  kMXFP4,  // scales per 32 columns
+  kQ2_K,
+  kQ3_K,
+  kQ4_K,
+  kQ5_K,
+  kQ6_K,
+  kIQ4_XS,  // sub-scales within 256 columns
 };
 
 // A weight matrix in panels of 16 rows; the last panel is padded with zero rows.
@@ -55,15 +68,15 @@ struct Output {
 
 // One attention task: `num_rows` query rows of one sequence against one KV head.
 struct Attention {
-  const float* queries;      // first row of the task; heads of the group are adjacent
-  float* out;                // same shape as queries
-  int64_t stride;            // floats between rows of queries and of out
-  int64_t num_rows;          // consecutive positions
-  int64_t first_position;    // position of the first row
-  int64_t group;             // query heads per KV head
+  const float* queries;    // first row of the task; heads of the group are adjacent
+  float* out;              // same shape as queries
+  int64_t stride;          // floats between rows of queries and of out
+  int64_t num_rows;        // consecutive positions
+  int64_t first_position;  // position of the first row
+  int64_t group;           // query heads per KV head
   int64_t head_dim;
   float scale;
-  bool half;                 // pages hold float16, else float32
+  bool half;                    // pages hold float16, else float32
   const uint8_t* const* pages;  // page i holds positions [64 i, 64 i + 64): keys, then values
 };
 

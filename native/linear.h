@@ -53,8 +53,7 @@ struct Direct {
   WAZN_INLINE void sub_scale(int64_t i, int sub, Halves (&s)[2]) const {
     Halves pair[2];
     F::scale_pair(block(i), sub / 2, pair);
-    for (int h = 0; h < 2; ++h)
-      s[h] = sub % 2 ? second_of_pairs(pair[h]) : first_of_pairs(pair[h]);
+    for (int h = 0; h < 2; ++h) s[h] = sub % 2 ? second_of_pairs(pair[h]) : first_of_pairs(pair[h]);
   }
   WAZN_INLINE void correction(int64_t i, int pair, Halves (&s)[2]) const {
     if constexpr (F::kHasMin)
@@ -67,7 +66,7 @@ struct Direct {
 template <class F>
 struct Expanded {
   static constexpr int64_t kSubs = F::kSpan == 32 ? 0 : F::kSpan / 16;  // room for 16 sub-blocks
-  uint8_t* codes;        // [columns / 4][16 rows][4]
+  uint8_t* codes;                                                       // [columns / 4][16 rows][4]
   float* scale;          // [blocks][2][16 rows]: scale, min
   int16_t* sub;          // [blocks][sub-blocks][16 rows][2]
   int16_t* corrections;  // [blocks][pairs][16 rows][2]
@@ -153,8 +152,7 @@ WAZN_INLINE void sum_groups(const Source& w, int64_t b, int first, int count, co
 
 // Y rows against one panel of a 32-column format.
 template <class F, int Y, class Source>
-WAZN_INLINE void tile_32(const Source& w, int64_t columns, const Row (&x)[Y],
-                         Floats (&out)[Y][2]) {
+WAZN_INLINE void tile_32(const Source& w, int64_t columns, const Row (&x)[Y], Floats (&out)[Y][2]) {
   const Halves ones = _mm256_set1_epi16(1);
   for (int64_t b = 0; b < columns / 32; ++b) {
     Words sum[Y][2];
@@ -275,10 +273,14 @@ template <class F, class Source>
 void linear_rows(const Source& w, const Activation& x, int64_t m, int64_t num_rows,
                  const Output& out, int64_t column, int64_t count) {
   switch (num_rows) {
-    case 1: return linear_tile<F, 1>(w, x, m, out, column, count);
-    case 2: return linear_tile<F, 2>(w, x, m, out, column, count);
-    case 3: return linear_tile<F, 3>(w, x, m, out, column, count);
-    case 4: return linear_tile<F, 4>(w, x, m, out, column, count);
+    case 1:
+      return linear_tile<F, 1>(w, x, m, out, column, count);
+    case 2:
+      return linear_tile<F, 2>(w, x, m, out, column, count);
+    case 3:
+      return linear_tile<F, 3>(w, x, m, out, column, count);
+    case 4:
+      return linear_tile<F, 4>(w, x, m, out, column, count);
   }
 }
 
@@ -334,12 +336,18 @@ template <class E>
 void float_rows(const uint8_t* panel, const Activation& x, int64_t m, int64_t num_rows,
                 const Output& out, int64_t column, int64_t count) {
   switch (num_rows) {
-    case 1: return float_tile<E, 1, 1>(panel, 0, x, m, out, column, count);
-    case 2: return float_tile<E, 2, 1>(panel, 0, x, m, out, column, count);
-    case 3: return float_tile<E, 3, 1>(panel, 0, x, m, out, column, count);
-    case 4: return float_tile<E, 4, 1>(panel, 0, x, m, out, column, count);
-    case 5: return float_tile<E, 5, 1>(panel, 0, x, m, out, column, count);
-    case 6: return float_tile<E, 6, 1>(panel, 0, x, m, out, column, count);
+    case 1:
+      return float_tile<E, 1, 1>(panel, 0, x, m, out, column, count);
+    case 2:
+      return float_tile<E, 2, 1>(panel, 0, x, m, out, column, count);
+    case 3:
+      return float_tile<E, 3, 1>(panel, 0, x, m, out, column, count);
+    case 4:
+      return float_tile<E, 4, 1>(panel, 0, x, m, out, column, count);
+    case 5:
+      return float_tile<E, 5, 1>(panel, 0, x, m, out, column, count);
+    case 6:
+      return float_tile<E, 6, 1>(panel, 0, x, m, out, column, count);
   }
 }
 
@@ -380,13 +388,15 @@ void linear(const Matrix& w, const Activation& x, int64_t rows, int64_t first, i
             const Output& out, uint8_t* scratch) {
   using wazn::Layout;
   switch (w.layout) {
-    case Layout::kF32: return linear_float<Float32>(w, x, rows, first, last, out, scratch);
-    case Layout::kF16: return linear_float<Float16>(w, x, rows, first, last, out, scratch);
-    case Layout::kBF16: return linear_float<BrainFloat16>(w, x, rows, first, last, out, scratch);
+    case Layout::kF32:
+      return linear_float<Float32>(w, x, rows, first, last, out, scratch);
+    case Layout::kF16:
+      return linear_float<Float16>(w, x, rows, first, last, out, scratch);
+    case Layout::kBF16:
+      return linear_float<BrainFloat16>(w, x, rows, first, last, out, scratch);
     default:
-      with_format(w.layout, [&]<class F>() {
-        linear_quantised<F>(w, x, rows, first, last, out, scratch);
-      });
+      with_format(w.layout,
+                  [&]<class F>() { linear_quantised<F>(w, x, rows, first, last, out, scratch); });
   }
 }
 
@@ -400,8 +410,7 @@ void linear_exact(const Matrix& w, const Activation& x, int64_t rows, int64_t fi
       float* expanded = (float*)scratch;
       for (int64_t k = 0; k < w.columns; k += 32)
         dequantize_32<F>(w.data + p * bytes, k, expanded + k * kPanelRows);
-      all_float_rows<Float32>(scratch, x, rows, out, p * kPanelRows,
-                              w.rows - p * kPanelRows);
+      all_float_rows<Float32>(scratch, x, rows, out, p * kPanelRows, w.rows - p * kPanelRows);
     }
   });
 }
@@ -419,9 +428,12 @@ void read_float_row(const Matrix& w, int64_t row, float* out) {
 void dequantize_row(const Matrix& w, int64_t row, float* out) {
   using wazn::Layout;
   switch (w.layout) {
-    case Layout::kF32: return read_float_row<Float32>(w, row, out);
-    case Layout::kF16: return read_float_row<Float16>(w, row, out);
-    case Layout::kBF16: return read_float_row<BrainFloat16>(w, row, out);
+    case Layout::kF32:
+      return read_float_row<Float32>(w, row, out);
+    case Layout::kF16:
+      return read_float_row<Float16>(w, row, out);
+    case Layout::kBF16:
+      return read_float_row<BrainFloat16>(w, row, out);
     default:
       with_format(w.layout, [&]<class F>() {
         const uint8_t* panel = w.data + row / kPanelRows * (w.columns / F::kSpan * F::kBytes);

@@ -13,7 +13,7 @@ std::vector<std::string> available_isas();  // best first; empty if the CPU has 
 // The kernels of `name`, or the best ones when it is empty; throws std::runtime_error.
 const Kernels* kernels_for(const std::string& name);
 
-double measure_bandwidth(Pool& pool, size_t bytes);            // bytes per second, read
-double measure_compute(const Kernels& kernels, Pool& pool);    // 4-bit x int8 products per second
+double measure_bandwidth(Pool& pool, size_t bytes);          // bytes per second, read
+double measure_compute(const Kernels& kernels, Pool& pool);  // 4-bit x int8 products per second
 
 }  // namespace wazn

@@ -59,8 +59,7 @@ struct RawQ3K {
   static constexpr int64_t kScale = 108, kMin = 0;
   static void codes(const uint8_t* p, int b, uint8_t* out) {
     const uint8_t* q = p + 32 + b / 4 * 32;
-    for (int i = 0; i < 32; ++i)
-      out[i] = (q[i] >> (2 * (b % 4)) & 3) | (p[i] >> b & 1) << 2;
+    for (int i = 0; i < 32; ++i) out[i] = (q[i] >> (2 * (b % 4)) & 3) | (p[i] >> b & 1) << 2;
   }
   static void subs(const uint8_t* p, uint8_t* scales, uint8_t*) {
     const uint8_t* s = p + 96;
@@ -107,7 +106,9 @@ struct RawQ6K {
     for (int i = 0; i < 32; ++i)
       out[i] = (low[i] >> (4 * (quarter / 2)) & 15) | (high[i] >> (2 * quarter) & 3) << 4;
   }
-  static void subs(const uint8_t* p, uint8_t* scales, uint8_t*) { std::memcpy(scales, p + 192, 16); }
+  static void subs(const uint8_t* p, uint8_t* scales, uint8_t*) {
+    std::memcpy(scales, p + 192, 16);
+  }
 };
 struct RawIQ4XS {
   static constexpr FormatSize kSize{256, 136};
@@ -186,8 +187,7 @@ void pack_256(int bits, int subs, bool min, const uint8_t* raw, int64_t rows, in
     }
 }
 
-void pack_floats(int64_t bytes, const uint8_t* raw, int64_t rows, int64_t columns,
-                 uint8_t* panel) {
+void pack_floats(int64_t bytes, const uint8_t* raw, int64_t rows, int64_t columns, uint8_t* panel) {
   for (int64_t r = 0; r < rows; ++r)
     for (int64_t k = 0; k < columns; ++k)
       std::memcpy(panel + (k * R + r) * bytes, raw + (r * columns + k) * bytes, bytes);
@@ -197,44 +197,72 @@ void pack_floats(int64_t bytes, const uint8_t* raw, int64_t rows, int64_t column
 
 FormatSize file_block(Layout layout) {
   switch (layout) {
-    case Layout::kF32: return {1, 4};
+    case Layout::kF32:
+      return {1, 4};
     case Layout::kF16:
-    case Layout::kBF16: return {1, 2};
+    case Layout::kBF16:
+      return {1, 2};
     case Layout::kQ4_0:
-    case Layout::kIQ4_NL: return RawNibbles<2>::kSize;
-    case Layout::kQ4_1: return RawNibbles<4>::kSize;
-    case Layout::kMXFP4: return RawNibbles<1>::kSize;
-    case Layout::kQ5_0: return RawQ5<2>::kSize;
-    case Layout::kQ5_1: return RawQ5<4>::kSize;
-    case Layout::kQ8_0: return RawQ8::kSize;
-    case Layout::kQ2_K: return RawQ2K::kSize;
-    case Layout::kQ3_K: return RawQ3K::kSize;
-    case Layout::kQ4_K: return RawQ4K<16>::kSize;
-    case Layout::kQ5_K: return RawQ5K::kSize;
-    case Layout::kQ6_K: return RawQ6K::kSize;
-    case Layout::kIQ4_XS: return RawIQ4XS::kSize;
+    case Layout::kIQ4_NL:
+      return RawNibbles<2>::kSize;
+    case Layout::kQ4_1:
+      return RawNibbles<4>::kSize;
+    case Layout::kMXFP4:
+      return RawNibbles<1>::kSize;
+    case Layout::kQ5_0:
+      return RawQ5<2>::kSize;
+    case Layout::kQ5_1:
+      return RawQ5<4>::kSize;
+    case Layout::kQ8_0:
+      return RawQ8::kSize;
+    case Layout::kQ2_K:
+      return RawQ2K::kSize;
+    case Layout::kQ3_K:
+      return RawQ3K::kSize;
+    case Layout::kQ4_K:
+      return RawQ4K<16>::kSize;
+    case Layout::kQ5_K:
+      return RawQ5K::kSize;
+    case Layout::kQ6_K:
+      return RawQ6K::kSize;
+    case Layout::kIQ4_XS:
+      return RawIQ4XS::kSize;
   }
   return {1, 4};
 }
 
 int64_t panel_bytes(Layout layout, int64_t columns) {
   switch (layout) {
-    case Layout::kF32: return columns * R * 4;
+    case Layout::kF32:
+      return columns * R * 4;
     case Layout::kF16:
-    case Layout::kBF16: return columns * R * 2;
+    case Layout::kBF16:
+      return columns * R * 2;
     case Layout::kQ4_0:
-    case Layout::kIQ4_NL: return columns / 32 * (code_bytes(4) + 2 * R);
-    case Layout::kQ4_1: return columns / 32 * (code_bytes(4) + 4 * R);
-    case Layout::kMXFP4: return columns / 32 * (code_bytes(4) + R);
-    case Layout::kQ5_0: return columns / 32 * (code_bytes(5) + 2 * R);
-    case Layout::kQ5_1: return columns / 32 * (code_bytes(5) + 4 * R);
-    case Layout::kQ8_0: return columns / 32 * (code_bytes(8) + 2 * R);
-    case Layout::kQ2_K: return columns / 256 * (8 * code_bytes(4) + 36 * R);
-    case Layout::kQ3_K: return columns / 256 * (8 * code_bytes(4) + 18 * R);
-    case Layout::kQ4_K: return columns / 256 * (8 * code_bytes(4) + 20 * R);
-    case Layout::kQ5_K: return columns / 256 * (8 * code_bytes(5) + 20 * R);
-    case Layout::kQ6_K: return columns / 256 * (8 * code_bytes(6) + 18 * R);
-    case Layout::kIQ4_XS: return columns / 256 * (8 * code_bytes(4) + 10 * R);
+    case Layout::kIQ4_NL:
+      return columns / 32 * (code_bytes(4) + 2 * R);
+    case Layout::kQ4_1:
+      return columns / 32 * (code_bytes(4) + 4 * R);
+    case Layout::kMXFP4:
+      return columns / 32 * (code_bytes(4) + R);
+    case Layout::kQ5_0:
+      return columns / 32 * (code_bytes(5) + 2 * R);
+    case Layout::kQ5_1:
+      return columns / 32 * (code_bytes(5) + 4 * R);
+    case Layout::kQ8_0:
+      return columns / 32 * (code_bytes(8) + 2 * R);
+    case Layout::kQ2_K:
+      return columns / 256 * (8 * code_bytes(4) + 36 * R);
+    case Layout::kQ3_K:
+      return columns / 256 * (8 * code_bytes(4) + 18 * R);
+    case Layout::kQ4_K:
+      return columns / 256 * (8 * code_bytes(4) + 20 * R);
+    case Layout::kQ5_K:
+      return columns / 256 * (8 * code_bytes(5) + 20 * R);
+    case Layout::kQ6_K:
+      return columns / 256 * (8 * code_bytes(6) + 18 * R);
+    case Layout::kIQ4_XS:
+      return columns / 256 * (8 * code_bytes(4) + 10 * R);
   }
   return 0;
 }
@@ -242,22 +270,36 @@ int64_t panel_bytes(Layout layout, int64_t columns) {
 void pack_panel(Layout layout, const uint8_t* raw, int64_t rows, int64_t columns, uint8_t* panel) {
   std::memset(panel, 0, panel_bytes(layout, columns));
   switch (layout) {
-    case Layout::kF32: return pack_floats(4, raw, rows, columns, panel);
+    case Layout::kF32:
+      return pack_floats(4, raw, rows, columns, panel);
     case Layout::kF16:
-    case Layout::kBF16: return pack_floats(2, raw, rows, columns, panel);
+    case Layout::kBF16:
+      return pack_floats(2, raw, rows, columns, panel);
     case Layout::kQ4_0:
-    case Layout::kIQ4_NL: return pack_32<RawNibbles<2>>(4, false, false, raw, rows, columns, panel);
-    case Layout::kQ4_1: return pack_32<RawNibbles<4>>(4, true, false, raw, rows, columns, panel);
-    case Layout::kMXFP4: return pack_32<RawNibbles<1>>(4, false, true, raw, rows, columns, panel);
-    case Layout::kQ5_0: return pack_32<RawQ5<2>>(5, false, false, raw, rows, columns, panel);
-    case Layout::kQ5_1: return pack_32<RawQ5<4>>(5, true, false, raw, rows, columns, panel);
-    case Layout::kQ8_0: return pack_32<RawQ8>(8, false, false, raw, rows, columns, panel);
-    case Layout::kQ2_K: return pack_256<RawQ2K>(4, 16, true, raw, rows, columns, panel);
-    case Layout::kQ3_K: return pack_256<RawQ3K>(4, 16, false, raw, rows, columns, panel);
-    case Layout::kQ4_K: return pack_256<RawQ4K<16>>(4, 8, true, raw, rows, columns, panel);
-    case Layout::kQ5_K: return pack_256<RawQ5K>(5, 8, true, raw, rows, columns, panel);
-    case Layout::kQ6_K: return pack_256<RawQ6K>(6, 16, false, raw, rows, columns, panel);
-    case Layout::kIQ4_XS: return pack_256<RawIQ4XS>(4, 8, false, raw, rows, columns, panel);
+    case Layout::kIQ4_NL:
+      return pack_32<RawNibbles<2>>(4, false, false, raw, rows, columns, panel);
+    case Layout::kQ4_1:
+      return pack_32<RawNibbles<4>>(4, true, false, raw, rows, columns, panel);
+    case Layout::kMXFP4:
+      return pack_32<RawNibbles<1>>(4, false, true, raw, rows, columns, panel);
+    case Layout::kQ5_0:
+      return pack_32<RawQ5<2>>(5, false, false, raw, rows, columns, panel);
+    case Layout::kQ5_1:
+      return pack_32<RawQ5<4>>(5, true, false, raw, rows, columns, panel);
+    case Layout::kQ8_0:
+      return pack_32<RawQ8>(8, false, false, raw, rows, columns, panel);
+    case Layout::kQ2_K:
+      return pack_256<RawQ2K>(4, 16, true, raw, rows, columns, panel);
+    case Layout::kQ3_K:
+      return pack_256<RawQ3K>(4, 16, false, raw, rows, columns, panel);
+    case Layout::kQ4_K:
+      return pack_256<RawQ4K<16>>(4, 8, true, raw, rows, columns, panel);
+    case Layout::kQ5_K:
+      return pack_256<RawQ5K>(5, 8, true, raw, rows, columns, panel);
+    case Layout::kQ6_K:
+      return pack_256<RawQ6K>(6, 16, false, raw, rows, columns, panel);
+    case Layout::kIQ4_XS:
+      return pack_256<RawIQ4XS>(4, 8, false, raw, rows, columns, panel);
   }
 }
 

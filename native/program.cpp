@@ -220,9 +220,9 @@ void Program::quantize_row(BufferId id, int64_t row) {
   const Activation& b = buffers_[id];
   const int64_t n = b.columns;
   if (forms_[id].by_32)
-    kernels_->quantize_32(b.floats + row * n, n,
-                          {b.by_32.codes + row * n, b.by_32.scales + row * (n / 32),
-                           b.by_32.sums + row * (n / 32)});
+    kernels_->quantize_32(
+        b.floats + row * n, n,
+        {b.by_32.codes + row * n, b.by_32.scales + row * (n / 32), b.by_32.sums + row * (n / 32)});
   if (forms_[id].by_256)
     kernels_->quantize_256(b.floats + row * n, n,
                            {b.by_256.codes + row * n, b.by_256.scales + row * (n / 256),
@@ -293,13 +293,11 @@ void Program::execute(const AppendKv& op, int index, int thread) {
   const int64_t bytes = kv_page_bytes(kv_.head_dim, kv_.half);
   for (int64_t row = rows.first; row < rows.last; ++row) {
     const int64_t position = row_position_[row];
-    const int32_t id =
-        step_.page_tables[row_sequence_[row] * step_.table_width + position / kPage];
+    const int32_t id = step_.page_tables[row_sequence_[row] * step_.table_width + position / kPage];
     for (int64_t h = 0; h < kv_.heads; ++h)
       kernels_->append_kv(buffers_[op.key].floats + row * width + h * kv_.head_dim,
-                          buffers_[op.value].floats + row * width + h * kv_.head_dim,
-                          kv_.head_dim, position % kPage, kv_.half,
-                          page(op.layer, id) + h * bytes);
+                          buffers_[op.value].floats + row * width + h * kv_.head_dim, kv_.head_dim,
+                          position % kPage, kv_.half, page(op.layer, id) + h * bytes);
   }
 }
 
@@ -312,8 +310,8 @@ void Program::execute(const Attend& op, int index, int thread) {
     const Tile& tile = tiles_[task / kv_.heads];
     const int64_t head = task % kv_.heads, first = row_position_[tile.first_row];
     for (int64_t p = 0; p * kPage < first + tile.num_rows; ++p)
-      pages[p] = page(op.layer, step_.page_tables[tile.sequence * step_.table_width + p]) +
-                 head * bytes;
+      pages[p] =
+          page(op.layer, step_.page_tables[tile.sequence * step_.table_width + p]) + head * bytes;
     const int64_t offset = tile.first_row * query.columns + head * group * kv_.head_dim;
     kernels_->attend({query.floats + offset, out.floats + offset, query.columns, tile.num_rows,
                       first, group, kv_.head_dim, op.scale, kv_.half, pages.data()},

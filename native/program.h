@@ -68,8 +68,8 @@ struct Gather {  // the wanted rows only; what follows works on those
 struct Emit {  // copies wanted rows to the step's result
   BufferId in;
 };
-using Operation = std::variant<Embed, RmsNorm, Linear, Rope, AppendKv, Attend, SwiGlu, Quantize,
-                               Gather, Emit>;
+using Operation =
+    std::variant<Embed, RmsNorm, Linear, Rope, AppendKv, Attend, SwiGlu, Quantize, Gather, Emit>;
 
 constexpr BufferId kLogits = -1;
 

@@ -57,7 +57,7 @@ void rope(float* x, int64_t heads, int64_t head_dim, const float* angles, bool i
       float& a = x[interleaved ? 2 * i : i];
       float& b = x[interleaved ? 2 * i + 1 : i + half];
       const float rotated = __builtin_fmaf(a, c, -(b * s));  // explicit: gcc 12 fuses these
-      b = __builtin_fmaf(a, s, b * c);                        // even when told not to
+      b = __builtin_fmaf(a, s, b * c);                       // even when told not to
       a = rotated;
     }
 }

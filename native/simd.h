@@ -66,8 +66,7 @@ WAZN_INLINE Bytes high_nibbles(Bytes x) { return low_nibbles(_mm256_srli_epi16(x
 // Bits [from, from + width) of every byte, moved to bit `to`.
 WAZN_INLINE Bytes bits(Bytes x, int from, int width, int to) {
   const Bytes mask = _mm256_set1_epi8((char)(((1 << width) - 1) << to));
-  const Bytes moved =
-      from > to ? _mm256_srli_epi16(x, from - to) : _mm256_slli_epi16(x, to - from);
+  const Bytes moved = from > to ? _mm256_srli_epi16(x, from - to) : _mm256_slli_epi16(x, to - from);
   return _mm256_and_si256(moved, mask);
 }
 WAZN_INLINE Bytes either(Bytes a, Bytes b) { return _mm256_or_si256(a, b); }
