@@ -110,7 +110,7 @@ void Program::set_angles(const float* angles, int64_t num_positions) {
 
 uint8_t* Program::page(int64_t layer, int64_t id) const {
   return cache_->data() +
-         (layer * num_pages_ + id) * kv_.heads * kv_page_bytes(kv_.head_dim, kv_.half);
+         (id * kv_.layers + layer) * kv_.heads * kv_page_bytes(kv_.head_dim, kv_.half);
 }
 
 void Program::check(const Step& step) const {

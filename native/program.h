@@ -78,7 +78,7 @@ struct Forms {
   bool by_32, by_256;
 };
 
-// KV pages of all layers; a page holds 64 positions of every KV head of one layer.
+// A KV page holds 64 positions of every layer and KV head.
 struct KvShape {
   int64_t layers, heads, head_dim;
   bool half;
