@@ -1,0 +1,106 @@
+"""``wazn chat``: a conversation on a terminal, or one streamed answer with -p or piped text."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from wazn.cli.options import (
+    EngineOptions,
+    JSONFlag,
+    SamplingOptions,
+    with_options,
+)
+from wazn.cli.standard_input import is_interactive, read_argument, read_prompt
+from wazn.errors import BadRequest
+from wazn.weights.catalog import DEFAULT_ALIAS
+
+if TYPE_CHECKING:
+    from wazn.cli.conversation import Conversation
+
+
+@dataclass(frozen=True, slots=True)
+class ChatOptions:
+    """What to talk about, and with whom."""
+
+    model: Annotated[
+        str, typer.Argument(help="An alias, a path, or hf:… ms:… pypi:… as 'wazn pull' takes them.")
+    ] = DEFAULT_ALIAS
+    prompt: Annotated[
+        str | None,
+        typer.Option("--prompt", "-p", help="Answer this once; piped text is added to it."),
+    ] = None
+    system: Annotated[str | None, typer.Option(help="What the model is told to be.")] = None
+    thinking: Annotated[
+        bool | None,
+        typer.Option(
+            "--thinking/--no-thinking", help="For models that can do both: think first, or not."
+        ),
+    ] = None
+    json: JSONFlag = False
+
+    @property
+    def template_variables(self) -> dict[str, Any]:
+        """What is handed to the chat template; ``enable_thinking`` is the labs' common name."""
+        return {} if self.thinking is None else {"enable_thinking": self.thinking}
+
+
+@with_options
+def chat(asked: ChatOptions, sampling: SamplingOptions, engine: EngineOptions) -> None:
+    """Talk with a model, or get one answer with -p.
+
+    Text piped in is added to the prompt. Only the answer goes to stdout; the thinking part of
+    reasoning models is shown, dimmed, on a terminal, and left out elsewhere.
+
+    \b
+    Example:
+      wazn chat -p "What is the capital of France?"
+      cat notes.txt | wazn chat -p "Summarise this in Arabic." --temperature 0
+    """
+    from wazn.cli.conversation import Conversation
+
+    if " " in asked.model and not Path(asked.model).exists():
+        raise BadRequest(f"'{asked.model}' is no model; a prompt goes after -p: wazn chat -p TEXT.")
+    conversation = Conversation(asked.model, sampling.to_params())
+    if asked.system is not None:
+        conversation.set_system(read_argument("--system", asked.system))
+    # A person at the keyboard without -p wants to talk; everyone else wants one answer.
+    if asked.prompt is None and is_interactive():
+        if asked.json:
+            raise typer.BadParameter("--json needs a prompt: give -p TEXT.")
+        _converse(conversation, asked, engine)
+        return
+    prompt = read_prompt(asked.prompt)
+    if not prompt or not prompt.strip():
+        raise BadRequest("there is nothing to answer: give -p TEXT, or pipe a text in.")
+    conversation.add("user", prompt)
+    _answer_once(conversation, asked, engine)
+
+
+def _answer_once(conversation: Conversation, asked: ChatOptions, engine: EngineOptions) -> None:
+    from wazn.cli.answer import print_answer
+    from wazn.cli.loading import open_llm
+
+    llm = open_llm(asked.model, engine)
+    stream = llm.chat(
+        conversation.messages, conversation.params, stream=True, **asked.template_variables
+    )
+    print_answer(stream, model=asked.model, as_json=asked.json)
+
+
+def _converse(conversation: Conversation, asked: ChatOptions, engine: EngineOptions) -> None:
+    from wazn.cli.line_editor import open_line_editor
+    from wazn.cli.loading import open_llm
+    from wazn.cli.repl import REPL_COMMANDS, Repl
+    from wazn.weights.store import Store
+
+    llm = open_llm(asked.model, engine)
+    read_line = open_line_editor(
+        Store().root / "chat_history", [f"/{name}" for name in REPL_COMMANDS]
+    )
+    sys.stdout.write(f"{asked.model} on this machine's CPU. /help lists the commands.\n")
+    Repl(llm, conversation, read_line, asked.template_variables).run()
