@@ -1,0 +1,114 @@
+"""``wazn serve`` from end to end with a real, tiny model, and its complaints."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from openai import BadRequestError, OpenAI
+from tests.golden.build import tiny_directory
+from tests.golden.catalogue import LLAMA
+
+from wazn import LLM, Completion, SamplingParams
+from wazn.cli.main import run_command
+from wazn.server.listener import open_listener
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with a tiny Llama of random weights."""
+    return tiny_directory(LLAMA, tmp_path_factory.mktemp("models") / "tiny-llama")
+
+
+@contextmanager
+def serving(model: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """``wazn serve`` as a process, and the line it printed when it was ready."""
+    command = [sys.executable, "-m", "wazn", "serve", str(model), "--port", "0"]
+    command += ["--threads", "1", "--memory", "64MiB"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            yield process, process.stdout.readline().strip()
+        finally:
+            process.kill()
+
+
+def test_a_real_model_says_over_http_what_it_says_in_python(model: Path) -> None:
+    question = {"role": "user", "content": "What is the capital of France?"}
+    with LLM(model, threads=1, memory=2**26) as llm:
+        expected = llm.chat([question], SamplingParams(max_tokens=24, temperature=0))
+    assert isinstance(expected, Completion)
+    asked = {"model": "tiny-llama", "messages": [question], "max_tokens": 24, "temperature": 0}
+    with serving(model) as (process, line):
+        assert line.startswith("wazn serves tiny-llama on http://127.0.0.1:")
+        url = line.rpartition(" ")[2]
+        with OpenAI(base_url=url, api_key="unused", max_retries=0, timeout=30) as client:
+            create: Any = client.chat.completions.create
+            whole = create(**asked)
+            streamed = [
+                chunk.choices[0].delta.content or "" for chunk in create(**asked, stream=True)
+            ]
+            with pytest.raises(BadRequestError, match=r"9999.* 512") as caught:
+                create(**asked | {"max_tokens": 9999})
+            create(**asked, stream=True).close()  # withdrawn; the next one must not notice
+            again = create(**asked)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+    assert whole.choices == again.choices
+    assert whole.choices[0].message.content == expected.text
+    assert "".join(streamed) == expected.text
+    assert whole.usage.prompt_tokens == expected.usage.prompt_tokens
+    assert whole.usage.completion_tokens == len(expected.token_ids)
+    assert caught.value.code == "context_length_exceeded"
+
+
+def complaint(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """What ``wazn serve`` says on stderr as it fails."""
+    assert run_command(["serve", *arguments]) != 0
+    output = capsys.readouterr()
+    assert output.out == ""
+    return output.err
+
+
+def test_an_address_others_can_reach_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    message = complaint(capsys, "smollm2", "--host", "0.0.0.0")
+    assert message.startswith("wazn: --host 0.0.0.0 can be reached from other machines")
+    assert message.count("\n") == 1
+
+
+def test_a_port_in_use_is_noticed_before_anything_is_loaded(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with open_listener("127.0.0.1", 0) as taken:
+        message = complaint(capsys, "smollm2", "--port", str(taken.getsockname()[1]))
+    assert "is in use by another program" in message
+
+
+def test_two_models_of_one_name_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "the same name" in complaint(capsys, "smollm2", "smollm2", "--port", "0")
+
+
+def test_a_model_that_does_not_exist_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "/nowhere/model.gguf" in complaint(capsys, "/nowhere/model.gguf", "--port", "0")
+
+
+def test_a_model_that_the_worker_cannot_load_is_the_workers_sentence(
+    capfd: pytest.CaptureFixture[str], model: Path, tmp_path: Path
+) -> None:
+    config = json.loads((model / "config.json").read_text())
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    for file in model.iterdir():
+        (broken / file.name).write_bytes(file.read_bytes())
+    (broken / "config.json").write_text(json.dumps(config | {"num_hidden_layers": -1}))
+    assert run_command(["serve", str(broken), "--port", "0"]) == 1
+    errors = capfd.readouterr().err
+    assert "num_hidden_layers" in errors.splitlines()[-1]
+    assert "Traceback" not in errors
