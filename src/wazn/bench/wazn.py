@@ -1,0 +1,84 @@
+"""wazn as a contender: the engine that users get, driven step by step.
+
+Everything a request pays for is inside the measured time: scheduling, the choice of the token, the
+text that is made of it. Knows nothing of other contenders.
+"""
+
+from __future__ import annotations
+
+import time
+from itertools import count
+from pathlib import Path
+
+import wazn
+from wazn.bench.workload import DECODED_TOKENS, PROMPT_TOKENS, Prompts
+from wazn.engine.engine import Engine
+from wazn.engine.params import SamplingParams
+from wazn.engine.request import Request
+from wazn.errors import EngineFailed
+from wazn.models.load import load_model
+
+NAME = "wazn"
+
+
+class Wazn:
+    """A model loaded by wazn; a ``Contender``, which also knows what its work amounts to."""
+
+    name = NAME
+
+    def __init__(self, path: Path, threads: int) -> None:
+        self.version = wazn.__version__
+        self._model = load_model(path, threads=threads, precision="fast", kv="auto")
+        self._engine = Engine(self._model)
+        self.vocab_size = self._model.config.vocab_size
+        self._serial = count()
+
+    def work(self) -> dict[str, int]:
+        """See ``Contender``."""
+        middle = PROMPT_TOKENS["decode"] + DECODED_TOKENS // 2
+        return {
+            "decode_bytes": self._model.bytes_per_token(middle),
+            "weight_bytes": self._model.bytes_per_token(0),
+            "prefill_macs": self._model.macs_per_token,
+        }
+
+    def prefill(self, prompts: Prompts) -> float:
+        """See ``Contender``."""
+        start = time.perf_counter()
+        self._submit(prompts, max_tokens=1)
+        while self._engine.has_work:
+            self._engine.step()
+        return time.perf_counter() - start
+
+    def decode(self, prompts: Prompts) -> float:
+        """See ``Contender``.
+
+        Sequences whose prompts are read first begin to decode while the others are read. Those
+        steps (at least one prompt is finished in each) are not timed; the timed ones advance
+        every sequence by one token.
+        """
+        ids = self._submit(prompts, max_tokens=DECODED_TOKENS + len(prompts) + 1)
+        waiting = set(ids)
+        while waiting:
+            waiting -= {increment.request_id for increment in self._engine.step()}
+        start = time.perf_counter()
+        num_decoded = sum(len(self._engine.step()) for _ in range(DECODED_TOKENS))
+        elapsed = time.perf_counter() - start
+        for request_id in ids:
+            self._engine.cancel(request_id)
+        while self._engine.has_work:
+            self._engine.step()
+        if num_decoded != DECODED_TOKENS * len(prompts):
+            raise EngineFailed(f"{DECODED_TOKENS} steps decoded {num_decoded} tokens.")
+        return elapsed
+
+    def close(self) -> None:
+        """Free the model."""
+        self._model.close()
+
+    def _submit(self, prompts: Prompts, max_tokens: int) -> list[str]:
+        params = SamplingParams(max_tokens=max_tokens, temperature=0, ignore_eos=True)
+        requests = [Request(f"bench-{next(self._serial)}", list(p), params) for p in prompts]
+        for request in requests:
+            self._engine.submit(request)
+        return [request.id for request in requests]

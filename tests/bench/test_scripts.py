@@ -1,0 +1,88 @@
+"""The scripts in bench/ that need neither llama.cpp nor a downloaded model."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from bench.synthetic import Axis, synthesize, widen_columns
+from tests.golden.answers import sequence
+from tests.golden.build import read_config, tiny_gguf, write_gguf
+from tests.golden.catalogue import LLAMA, LLAMA_TIED, QWEN2, Tiny
+from tests.golden.tensors import draw
+
+from bench import quality
+from wazn import LLM
+from wazn.bench.divergence import score_window
+from wazn.weights.gguf import GGUF
+
+
+@pytest.mark.parametrize("tiny", [LLAMA, LLAMA_TIED], ids=lambda tiny: tiny.name)
+def test_a_widened_model_gives_the_answers_of_its_source(tiny: Tiny, tmp_path: Path) -> None:
+    source, wide = tmp_path / "source.gguf", tmp_path / "wide.gguf"
+    write_gguf(read_config(tiny), draw(read_config(tiny), tiny.seed), source, vocabulary="llama3")
+    synthesize(source, wide)
+    ids = sequence(tiny)[:80]
+    with LLM(source, precision="exact") as before, LLM(wide, precision="exact") as after:
+        expected, found = before.logits(ids), after.logits(ids)
+    # The widened weights are rounded to float16.
+    np.testing.assert_allclose(found, expected, atol=1e-2 * np.abs(expected).max())
+
+
+def test_every_matrix_of_a_widened_model_has_rows_of_whole_blocks(tmp_path: Path) -> None:
+    source, wide = tiny_gguf(LLAMA, tmp_path / "source.gguf"), tmp_path / "wide.gguf"
+    synthesize(source, wide)
+    with GGUF(wide) as container:
+        matrices = {name: info for name, info in container.tensors.items() if len(info.shape) == 2}
+    assert all(info.shape[1] % 256 == 0 for info in matrices.values())
+    assert {"token_embd.weight", "output.weight"} <= matrices.keys()
+
+
+def test_new_columns_keep_the_spread_of_their_row() -> None:
+    random = np.random.default_rng(0)
+    matrix = np.array([[1, 2, 3], [10, 20, 30]], np.float32)
+    axis = Axis(6, np.array([5, 0, 2]))
+    wide = widen_columns(matrix, axis, random)
+    assert wide[:, axis.places].tolist() == matrix.tolist()
+    assert set(wide[0]) == {1, 2, 3} and set(wide[1]) == {10, 20, 30}
+
+
+def test_only_a_llama_is_widened(tmp_path: Path) -> None:
+    source = tiny_gguf(QWEN2, tmp_path / "source.gguf")
+    with pytest.raises(ValueError, match=r"source\.gguf is not a Llama"):
+        synthesize(source, tmp_path / "wide.gguf")
+
+
+@pytest.mark.parametrize("limit", [None, 700])
+def test_windows_hold_the_corpus_in_order(limit: int | None) -> None:
+    windows = [ids for _, ids in quality.windows(lambda text: list(text.encode()), limit)]
+    corpus = b"".join(path.read_bytes() for path in sorted(quality.CORPUS.glob("*.txt")))
+    assert bytes(np.concatenate(windows).tolist()) == corpus[:limit]
+    assert max(map(len, windows)) == quality.WINDOW
+
+
+@pytest.mark.parametrize(
+    ("changes", "missed"),
+    [
+        ({}, []),
+        ({"divergence": 0.011}, ["KL <= 0.01"]),
+        ({"top_1_agreement": 0.95}, ["top-1 >= 96%"]),
+        ({"divergence_ratio": 1.3}, ["KL ratio <= 1.2"]),
+        ({"divergence": math.nan, "divergence_ratio": math.nan}, ["KL <= 0.01", "KL ratio <= 1.2"]),
+    ],
+)
+def test_each_bound_that_is_missed_is_named(changes: dict[str, float], missed: list[str]) -> None:
+    figures = {"divergence": 0.004, "top_1_agreement": 0.97, "divergence_ratio": 1.0} | changes
+    found = {"wazn": figures, "divergence_ratio": figures["divergence_ratio"]}
+    assert quality.missed_bounds(found) == missed
+
+
+def test_every_text_has_a_row_of_its_own_under_the_file() -> None:
+    logits = np.random.default_rng(0).normal(size=(9, 5)).astype(np.float32)
+    window = score_window(np.zeros(9, np.int64), logits, dict.fromkeys(quality.CONTENDERS, -logits))
+    whole = quality.compare([window, window])
+    result = {"file": "a.gguf", "tensors": {"Q4_0": 3, "F32": 1}, "missed": [], **whole}
+    found = list(quality.rows(result | {"texts": {"arabic": quality.compare([window])}}))
+    assert [(row[0], row[1]) for row in found] == [("a.gguf", "18"), ("- arabic", "9")]
+    assert found[0][-2:] == ["met", "3xQ4_0 1xF32"]
+    assert {len(row) for row in found} == {len(quality.HEADER)}
