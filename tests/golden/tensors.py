@@ -1,0 +1,85 @@
+"""The weights of a tiny model, under their Hugging Face names, before any file exists.
+
+Spreads are chosen so that the answers say something: attention scores a few units apart, biases as
+large as what they are added to, logits with a standard deviation of about three.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from tests.golden.weights import normal
+
+Config: TypeAlias = Mapping[str, Any]
+Tensors: TypeAlias = dict[str, NDArray[np.float32]]
+
+_GAINS = {"q_proj": 1.6, "k_proj": 1.6, "o_proj": 3.0, "gate_proj": 1.5, "down_proj": 3.0}
+_LOGIT_STD = 3.0
+
+
+def head_dim(config: Config) -> int:
+    """The size of one head: stated, or hidden / heads."""
+    return int(config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"])
+
+
+def shapes(config: Config) -> dict[str, tuple[int, ...]]:
+    """Every tensor of the checkpoint, in file order: name → shape, rows first."""
+    hidden, width = config["hidden_size"], config["intermediate_size"]
+    queries = config["num_attention_heads"] * head_dim(config)
+    keys = config["num_key_value_heads"] * head_dim(config)
+    family = config["model_type"]
+    found: dict[str, tuple[int, ...]] = {
+        "model.embed_tokens.weight": (config["vocab_size"], hidden)
+    }
+    for index in range(config["num_hidden_layers"]):
+        layer = f"model.layers.{index}."
+        found[layer + "input_layernorm.weight"] = (hidden,)
+        for name, rows, columns in (
+            ("q", queries, hidden),
+            ("k", keys, hidden),
+            ("v", keys, hidden),
+            ("o", hidden, queries),
+        ):
+            found[f"{layer}self_attn.{name}_proj.weight"] = (rows, columns)
+            if config.get("attention_bias") or (family == "qwen2" and name != "o"):
+                found[f"{layer}self_attn.{name}_proj.bias"] = (rows,)
+        if family == "qwen3":
+            found[layer + "self_attn.q_norm.weight"] = (head_dim(config),)
+            found[layer + "self_attn.k_norm.weight"] = (head_dim(config),)
+        found[layer + "post_attention_layernorm.weight"] = (hidden,)
+        for name, rows, columns in (
+            ("gate", width, hidden),
+            ("up", width, hidden),
+            ("down", hidden, width),
+        ):
+            found[f"{layer}mlp.{name}_proj.weight"] = (rows, columns)
+            if config.get("mlp_bias"):
+                found[f"{layer}mlp.{name}_proj.bias"] = (rows,)
+    found["model.norm.weight"] = (hidden,)
+    if not config["tie_word_embeddings"]:
+        found["lm_head.weight"] = (config["vocab_size"], hidden)
+    return found
+
+
+def draw(config: Config, seed: int) -> Tensors:
+    """All weights in float32, a function of ``seed`` and each tensor's name."""
+    return {name: _draw_one(f"{seed}/{name}", shape) for name, shape in shapes(config).items()}
+
+
+def _draw_one(name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    if name.endswith("norm.weight"):
+        middle = 1.5 if name.endswith(("q_norm.weight", "k_norm.weight")) else 1.0
+        return middle + normal(name, shape, 0.25)
+    return normal(name, shape, spread(name, shape))
+
+
+def spread(name: str, shape: tuple[int, ...]) -> float:
+    """The standard deviation of a matrix or bias."""
+    if name.endswith(".bias"):
+        return 0.7
+    if name.endswith(("embed_tokens.weight", "lm_head.weight")):
+        return _LOGIT_STD / math.sqrt(shape[1])
+    module = name.split(".")[-2]
+    return _GAINS.get(module, 1.0) / math.sqrt(shape[1])
