@@ -26,10 +26,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from bench.requantize import requantize
-from bench.synthetic import synthesize
 from numpy.typing import NDArray
 
+from bench.requantize import requantize
+from bench.synthetic import synthesize
 from wazn import LLM
 from wazn.bench.divergence import Summary, Window, score_window, summarize
 from wazn.bench.llama_cpp import LlamaCpp

@@ -20,6 +20,12 @@ from pathlib import Path
 
 import atheris
 
+ROOT = Path(__file__).resolve().parents[2]
+# An editable install imports through a finder of its own, whose modules cannot be instrumented:
+# only the import system's own finders, which are classes, are kept.
+sys.meta_path[:] = [finder for finder in sys.meta_path if isinstance(finder, type)]
+sys.path[:0] = [str(ROOT / "src"), str(ROOT)]
+
 with atheris.instrument_imports(include=["wazn.weights"]):
     from wazn.errors import BadFile, WaznError
     from wazn.weights.container import Container
@@ -28,7 +34,6 @@ with atheris.instrument_imports(include=["wazn.weights"]):
     from wazn.weights.safetensors import INDEX_NAME, SINGLE_NAME, Safetensors
     from wazn.weights.scales import check_scales
 
-TESTS = Path(__file__).resolve().parents[2] / "tests"
 MAX_INPUT_BYTES = 8192
 MAX_MESSAGE = 1000
 FUZZ = "--fuzz"  # first argument of the fuzzing process itself
@@ -109,8 +114,7 @@ def pair(first: bytes, second: bytes, form: int = PAIR) -> bytes:
 
 def gguf_seeds() -> list[bytes]:
     """Valid files: whole, tiny, and in two parts."""
-    sys.path.insert(0, str(TESTS))
-    from weights import build
+    from tests.weights import build
 
     whole = build.valid_gguf()
     first = build.GGUFFile([*whole.entries[:2], *build.split_entries(0, 2, 3)], whole.tensors[:1])
@@ -124,8 +128,7 @@ def gguf_seeds() -> list[bytes]:
 
 def safetensors_seeds() -> list[bytes]:
     """Valid files: whole, tiny, and a shard with its index."""
-    sys.path.insert(0, str(TESTS))
-    from weights import build
+    from tests.weights import build
 
     index = b'{"metadata":{"total_size":24},"weight_map":{"a":"shard.safetensors"}}'
     singles = [build.valid_safetensors(), build.one_tensor("a"), build.safetensors({})]

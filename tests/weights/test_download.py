@@ -15,10 +15,10 @@ from types import SimpleNamespace
 
 import pytest
 
+from tests.weights.hub_server import HubServer, Recorder, Repository, running_hub, settings_for
 from wazn.errors import FetchError, StorageError
 from wazn.weights.sources import download, session
 from wazn.weights.store import Store
-from weights.hub_server import HubServer, Recorder, Repository, running_hub, settings_for
 
 CONTENT = hashlib.shake_256(b"weights").digest(300_000)
 REFERENCE = "hf:org/model:Q4_0"
@@ -258,7 +258,7 @@ def test_two_processes_that_pull_at_once_fetch_once(hub: HubServer, store: Store
 PULL = """
 import sys
 from pathlib import Path
-from weights.hub_server import settings_for
+from tests.weights.hub_server import settings_for
 from wazn.weights.store import Store
 class Say:
     def start(self, name, total_bytes, already): print(name, flush=True)

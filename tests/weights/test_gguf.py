@@ -8,10 +8,7 @@ import gguf
 import numpy as np
 import pytest
 
-from wazn.errors import BadFile
-from wazn.weights.formats import Format
-from wazn.weights.gguf import GGUF
-from weights.build import (
+from tests.weights.build import (
     F16,
     F32,
     LIST,
@@ -27,6 +24,9 @@ from weights.build import (
     uint32,
     valid_gguf,
 )
+from wazn.errors import BadFile
+from wazn.weights.formats import Format
+from wazn.weights.gguf import GGUF
 
 
 def opened(path: Path, file: GGUFFile) -> GGUF:

@@ -6,10 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from wazn.errors import BadFile, ModelNotFound, UnsupportedModel, WaznError
-from wazn.weights import gguf_cursor
-from wazn.weights.gguf import GGUF
-from weights.build import (
+from tests.weights.build import (
     BOOL,
     F16,
     F32,
@@ -31,7 +28,10 @@ from weights.build import (
     uint32,
     valid_gguf,
 )
-from weights.refusal import refuses
+from tests.weights.refusal import refuses
+from wazn.errors import BadFile, ModelNotFound, UnsupportedModel, WaznError
+from wazn.weights import gguf_cursor
+from wazn.weights.gguf import GGUF
 
 HUGE = [2**63, 2**64 - 1, 2**62, 2**40]
 

@@ -8,9 +8,7 @@ import gguf
 import numpy as np
 import pytest
 
-from wazn.errors import BadFile
-from wazn.weights.gguf import GGUF
-from weights.build import (
+from tests.weights.build import (
     BOOL,
     INT32,
     STRING,
@@ -25,7 +23,9 @@ from weights.build import (
     valid_split,
     write_split,
 )
-from weights.refusal import refuses
+from tests.weights.refusal import refuses
+from wazn.errors import BadFile
+from wazn.weights.gguf import GGUF
 
 
 @pytest.mark.parametrize("given", [0, 1, 2])

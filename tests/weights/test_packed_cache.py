@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from tests.native.programs import random_raw
 from tests.weights.build import GGUFFile, GGUFTensor
-
 from wazn.errors import BadFile
 from wazn.settings import load_settings
 from wazn.weights.formats import Format, dequantize

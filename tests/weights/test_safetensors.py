@@ -6,10 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from wazn.errors import BadFile
-from wazn.weights.formats import Format
-from wazn.weights.safetensors import Safetensors
-from weights.build import (
+from tests.weights.build import (
     described,
     float_bytes,
     one_tensor,
@@ -17,6 +14,9 @@ from weights.build import (
     valid_safetensors,
     write_shards,
 )
+from wazn.errors import BadFile
+from wazn.weights.formats import Format
+from wazn.weights.safetensors import Safetensors
 
 
 def opened(path: Path, content: bytes) -> Safetensors:

@@ -7,11 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from wazn.errors import BadFile, ModelNotFound, UnsupportedModel, WaznError
-from wazn.weights import bounded_json
-from wazn.weights import safetensors as reader
-from wazn.weights.safetensors import Safetensors
-from weights.build import (
+from tests.weights.build import (
     described,
     one_tensor,
     safetensors,
@@ -19,7 +15,11 @@ from weights.build import (
     write_index,
     write_shards,
 )
-from weights.refusal import refuses
+from tests.weights.refusal import refuses
+from wazn.errors import BadFile, ModelNotFound, UnsupportedModel, WaznError
+from wazn.weights import bounded_json
+from wazn.weights import safetensors as reader
+from wazn.weights.safetensors import Safetensors
 
 
 def refuses_file(tmp_path: Path, content: bytes, *fragments: str) -> None:

@@ -9,10 +9,17 @@ from pathlib import Path
 
 import pytest
 
+from tests.weights.hub_server import (
+    COMMIT,
+    HubServer,
+    Recorder,
+    Repository,
+    running_hub,
+    settings_for,
+)
 from wazn.errors import BadFile, BadRequest, FetchError, ModelNotFound
 from wazn.weights.sources import session
 from wazn.weights.store import Store
-from weights.hub_server import COMMIT, HubServer, Recorder, Repository, running_hub, settings_for
 
 SMALL = b"GGUF small"
 LARGE = b"GGUF large and different"

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.weights.hub_server import HubServer, Recorder, Repository, running_hub, settings_for
 from wazn.errors import BadRequest, FetchError, ModelNotFound, StorageError
 from wazn.weights.sources import session
 from wazn.weights.store import Problem, Store
-from weights.hub_server import HubServer, Recorder, Repository, running_hub, settings_for
 
 FIRST, SECOND, TOKENIZER = b"first weights", b"second weights!", b"tokenizer"
 NEXT_COMMIT = "f" * 40
