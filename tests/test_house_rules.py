@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from tests.golden.build import tiny_gguf
 from tests.golden.catalogue import QWEN2
 

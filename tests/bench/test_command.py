@@ -2,11 +2,11 @@ import json
 from pathlib import Path
 
 import pytest
+
 from tests.bench.test_report import example
 from tests.golden.build import read_config, write_gguf
 from tests.golden.catalogue import LLAMA
 from tests.golden.tensors import draw
-
 from wazn.bench.measure import Plan
 from wazn.bench.report import Run
 from wazn.bench.session import Session

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
+from bench import quality
 from bench.synthetic import Axis, synthesize, widen_columns
 from tests.golden.answers import sequence
 from tests.golden.build import read_config, tiny_gguf, write_gguf
 from tests.golden.catalogue import LLAMA, LLAMA_TIED, QWEN2, Tiny
 from tests.golden.tensors import draw
-
-from bench import quality
 from wazn import LLM
 from wazn.bench.divergence import score_window
 from wazn.weights.gguf import GGUF

@@ -2,8 +2,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from tests.engine.fake_model import FakeModel
 
+from tests.engine.fake_model import FakeModel
 from wazn.bench.wazn import Wazn
 from wazn.bench.workload import DECODED_TOKENS, Task
 from wazn.errors import EngineFailed

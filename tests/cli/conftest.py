@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.cli.command_line import Outcome, Pipe, Run
 
+from tests.cli.command_line import Outcome, Pipe, Run
 from wazn.cli.main import run_command
 
 

@@ -64,6 +64,7 @@ class FakeLLM:
 
     replies: list[Reply] = field(default_factory=lambda: [Reply()])
     context: int = 100
+    suggested_system: str | None = None
     prompts: list[Any] = field(default_factory=list)
     params: list[SamplingParams] = field(default_factory=list)
     variables: list[Mapping[str, Any]] = field(default_factory=list)
@@ -72,6 +73,10 @@ class FakeLLM:
     @property
     def engine(self) -> Any:
         return SimpleNamespace(limits=SimpleNamespace(context=self.context))
+
+    @property
+    def model(self) -> Any:
+        return SimpleNamespace(suggested_system=self.suggested_system)
 
     def chat(
         self,

@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.cli.command_line import Run
 
+from tests.cli.command_line import Run
 from wazn.weights.packed import SourceFile
 from wazn.weights.packed_cache import CacheEntry
 

@@ -5,6 +5,7 @@ import os
 import subprocess
 
 import pytest
+
 from tests.cli.command_line import Pipe, Run
 from tests.cli.fakes import PARIS, Reply, install
 from tests.cli.terminal import FAKE_WAZN, Terminal
@@ -54,6 +55,25 @@ def test_thinking_is_a_variable_of_the_template(
     opening = install(monkeypatch)
     wazn("chat", "-p", "x", *flags)
     assert opening.llm.variables == [variables]
+
+
+def test_an_empty_system_message_is_not_the_same_as_none(
+    wazn: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opening = install(monkeypatch)
+    wazn("chat", "-p", "x", "--system", "")
+    assert opening.llm.prompts[0][0] == {"role": "system", "content": ""}
+
+
+def test_a_suggested_system_message_is_used_unless_one_is_given(
+    wazn: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opening = install(monkeypatch)
+    opening.llm.suggested_system = "Be clear."
+    wazn("chat", "-p", "x")
+    assert opening.llm.prompts[0][0] == {"role": "system", "content": "Be clear."}
+    wazn("chat", "-p", "x", "--system", "Be funny.")
+    assert opening.llm.prompts[1][0] == {"role": "system", "content": "Be funny."}
 
 
 def test_piped_text_is_added_to_the_prompt(

@@ -5,8 +5,8 @@ import os
 from pathlib import Path
 
 import pytest
-from tests.cli.command_line import Run
 
+from tests.cli.command_line import Run
 from wazn.cli.doctor import estimate
 from wazn.errors import UnsupportedMachine
 from wazn.machine import CacheLevel, Cpu, Memory

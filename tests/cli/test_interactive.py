@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+
 from tests.cli.fakes import PARIS
 from tests.cli.terminal import FAKE_WAZN, Terminal
 

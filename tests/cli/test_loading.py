@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from tests.cli.command_line import Run
 from tests.weights.build import valid_gguf
 from tests.weights.hub_server import HubServer, Repository, running_hub
-
 from wazn.cli.loading import fetch
 from wazn.weights.sources import session
 

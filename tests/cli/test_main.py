@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 import typer
-from tests.cli.command_line import Run
 
 import wazn as wazn_package
+from tests.cli.command_line import Run
 from wazn.cli.main import COMMANDS
 from wazn.errors import BadFile
 

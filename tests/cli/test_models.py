@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 from gguf import GGUFWriter
+
 from tests.cli.command_line import Run
 from tests.golden.build import tiny_directory
 from tests.golden.catalogue import LLAMA
 from tests.weights.hub_server import HubServer, Repository, running_hub
-
 from wazn.weights.sources import session
 
 NAME = "hf:org/model:Q4_0"

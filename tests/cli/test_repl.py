@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from tests.cli.fakes import PARIS, FakeLLM, Reply
 
+from tests.cli.fakes import PARIS, FakeLLM, Reply
 from wazn.cli.conversation import Conversation
 from wazn.cli.repl import REPL_COMMANDS, Repl
 from wazn.engine.params import SamplingParams

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+
 from tests.cli.command_line import Pipe, Run
 from tests.cli.fakes import Reply, install
 
@@ -32,3 +33,13 @@ def test_without_a_text_there_is_nothing_to_continue(wazn: Run) -> None:
     outcome = wazn("run", "smollm2")
     assert (outcome.status, outcome.stdout) == (1, "")
     assert "nothing to continue" in outcome.stderr
+
+
+def test_an_answer_that_fills_the_context_is_remarked_on_stderr(
+    wazn: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(monkeypatch, Reply("a b", finish_reason="length"))
+    outcome = wazn("run", "smollm2", "-p", "x")
+    assert (outcome.status, outcome.stdout) == (0, "a b\n")
+    assert "the context is full" in outcome.stderr
+    assert wazn("run", "smollm2", "-p", "x", "--max-tokens", "2").stderr == ""

@@ -5,8 +5,8 @@ import threading
 import time
 
 import pytest
-from tests.cli.command_line import Pipe, Run
 
+from tests.cli.command_line import Pipe, Run
 from wazn.cli import standard_input
 from wazn.errors import BadRequest
 

@@ -91,6 +91,7 @@ class FakeModel:
     chat_template: FakeTemplate | None = field(default_factory=FakeTemplate)
     generation_defaults: Mapping[str, float | int] = field(default_factory=dict)
     stop_ids: frozenset[int] = frozenset({EOS})
+    suggested_system: str | None = None
     script: Mapping[tuple[int, ...], Sequence[int]] = field(default_factory=dict)
     batches: list[list[int]] = field(default_factory=list)  # rows of each sequence in each step
     error: Exception | None = None

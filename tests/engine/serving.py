@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 from itertools import count
 
 import numpy as np
-from tests.engine.fake_model import EOS, FakeModel, logits_after
 
+from tests.engine.fake_model import EOS, FakeModel, logits_after
 from wazn.engine.engine import Engine
 from wazn.engine.params import SamplingParams
 from wazn.engine.request import Increment, Request

@@ -1,6 +1,7 @@
 """The engine loop: answers, endings, refusals, cancelling and failing."""
 
 import pytest
+
 from tests.engine.fake_model import BOS, EOS, THINK, VOCAB_SIZE, FakeConfig, FakeModel, logits_after
 from tests.engine.serving import (
     GREEDY,
@@ -12,7 +13,6 @@ from tests.engine.serving import (
     request,
     tokens,
 )
-
 from wazn.engine.engine import Engine
 from wazn.engine.params import SamplingParams
 from wazn.engine.request import Request

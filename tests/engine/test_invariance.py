@@ -2,6 +2,7 @@
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from tests.engine.fake_model import EOS
 from tests.engine.serving import (
     alone,
@@ -13,7 +14,6 @@ from tests.engine.serving import (
     request,
     tokens,
 )
-
 from wazn.engine.engine import Engine
 from wazn.engine.params import SamplingParams
 from wazn.engine.request import Increment

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+
 from tests.engine.fake_model import (
     BOS,
     EOS,
@@ -20,7 +21,6 @@ from tests.engine.fake_model import (
     logits_after,
 )
 from tests.engine.serving import alone, greedy_truth, prompt_of
-
 from wazn import LLM, Completion, SamplingParams
 from wazn.engine.request import Increment
 from wazn.errors import BadRequest, DoesNotFit, EngineFailed
@@ -60,10 +60,10 @@ class Gated(FakeModel):
 
 
 def idle(llm: LLM) -> bool:
-    """Whether nothing is open and all pages are free, as the engine's own thread sees it."""
-    engine = llm.engine
-    free = llm._runner.call(lambda: engine._scheduler._pool.num_free == engine.limits.num_pages)
-    return free and not engine.has_work
+    """Whether nothing is scheduled and all pages are free, as the engine's own thread sees it."""
+    scheduler = llm.engine._scheduler
+    num_free = llm._runner.call(lambda: scheduler._pool.num_free)
+    return scheduler.is_empty and num_free == llm.engine.limits.num_pages
 
 
 def of_one(completion: Completion | list[Completion]) -> Completion:
@@ -299,6 +299,19 @@ def test_closing_fails_what_is_open_and_refuses_what_comes_later() -> None:
     for call in (lambda: llm.generate([[1]]), lambda: llm.logits([1])):
         with pytest.raises(EngineFailed, match="this model has been closed"):
             call()
+
+
+def test_an_idle_engine_is_left_alone(llm: LLM, monkeypatch: pytest.MonkeyPatch) -> None:
+    llm.generate([[1, 2]], GREEDY)
+    steps: list[Increment] = []
+
+    def step() -> list[Increment]:
+        steps.append(Increment("none", 0))
+        return []
+
+    monkeypatch.setattr(llm.engine, "step", step)
+    threading.Event().wait(0.05)
+    assert steps == []
 
 
 def test_dropping_the_object_frees_model_and_thread() -> None:

@@ -9,8 +9,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from tests.server.serve_fake import FAKE_WORKER
 
+from tests.server.serve_fake import FAKE_WORKER
 from wazn.engine.answers import QueueFull
 from wazn.engine.params import SamplingParams
 from wazn.engine.protocol import PROTOCOL_VERSION, Load, TextIncrement

@@ -14,9 +14,9 @@ from time import sleep
 
 import pytest
 import zmq
+
 from tests.server.fake_llm import FakeLLM
 from tests.server.serve_fake import FAKE_WORKER
-
 from wazn.engine.params import SamplingParams
 from wazn.engine.protocol import (
     PROTOCOL_VERSION,
@@ -174,12 +174,12 @@ def test_a_cancelled_request_has_no_word_after_the_last(peer: Peer) -> None:
 
 def test_a_request_cancelled_while_it_is_prepared_never_starts(peer: Peer) -> None:
     with working(peer):
-        peer.submit("a", "ponder 0.2")
+        peer.submit("a", "ponder 1")
         peer.submit("b", "ponder 60")  # withdrawn before its turn: nobody waits a minute
-        peer.send(Cancel("a"))
         peer.send(Cancel("b"))
-        assert peer.receive() == Cancelled("a")
         assert peer.receive() == Cancelled("b")
+        peer.send(Cancel("a"))
+        assert peer.receive() == Cancelled("a")
         peer.submit("c", "cancelled")
         assert peer.receive() == Accepted("c", 1)
         assert text_until_finished(peer, "c") == " 0 cancelled"

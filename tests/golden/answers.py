@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
 from tests.golden.catalogue import VOCAB_SIZE, Tiny
 from tests.golden.weights import token_ids
 

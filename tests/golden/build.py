@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from gguf import GGMLQuantizationType, GGUFWriter, RopeScalingType
 from numpy.typing import NDArray
+
 from tests.golden.catalogue import FOLDER, Tiny
 from tests.golden.tensors import Config, Tensors, draw, head_dim, spread
 from tests.golden.vocabulary import add_vocabulary

@@ -3,7 +3,7 @@
 For every model of the catalogue: config.json, logits.npz (one array of some rows per number format)
 and continuations.json. Refuses to write answers that a faulty implementation could reach: a greedy
 choice that is nearly a tie, or logits that hardly move when a feature is switched off. Run from
-the tests folder: ``python -m golden.make [NAME…]``.
+the root: ``python -m tests.golden.make [NAME…]``.
 """
 
 import json
@@ -18,6 +18,7 @@ import torch
 import transformers
 from gguf import GGMLQuantizationType
 from numpy.typing import NDArray
+
 from tests.golden import reference
 from tests.golden.answers import FORMAT_ROWS, ROWS, sequence
 from tests.golden.build import read_config, tiny_directory, tiny_gguf, write_safetensors

@@ -2,7 +2,7 @@
 
 Byte-level BPE of 256 bytes, some merges learnt from texts.py and a family's special tokens, with
 the family's pre-tokeniser and chat template. Run from the root:
-``python -m golden.make_tokenizers``.
+``python -m tests.golden.make_tokenizers``.
 """
 
 import json
@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.golden.catalogue import FOLDER, VOCAB_SIZE
-from tests.golden.texts import CORPUS
 from tokenizers import AddedToken, Regex, Tokenizer, normalizers, pre_tokenizers, processors
 from tokenizers.decoders import ByteLevel as ByteLevelDecoder
 from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import ByteLevel, Digits, PreTokenizer, Sequence, Split
 from tokenizers.trainers import BpeTrainer
+
+from tests.golden.catalogue import FOLDER, VOCAB_SIZE
+from tests.golden.texts import CORPUS
 
 _CHATML = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + message['content']"

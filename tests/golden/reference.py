@@ -14,6 +14,7 @@ import transformers
 from gguf import GGUFReader
 from gguf.quants import dequantize
 from numpy.typing import NDArray
+
 from tests.golden.build import gguf_name
 
 # Without torch installed these have no types; with it, they have few.

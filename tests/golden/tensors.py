@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
 from tests.golden.weights import normal
 
 Config: TypeAlias = Mapping[str, Any]

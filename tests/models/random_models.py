@@ -1,8 +1,8 @@
 """Small models of random packed weights in any number format, without a file."""
 
 import numpy as np
-from tests.native.programs import random_raw
 
+from tests.native.programs import random_raw
 from wazn import native
 from wazn.models.config import Config, RopeScaling
 from wazn.models.llama import Llama
@@ -77,7 +77,7 @@ def random_weights(family: str, format: Format, seed: int = 0) -> PackedWeights:
         offset += parts[-1].size
     memory = native.Memory.allocate(offset)
     memory.writable()[:] = np.concatenate(parts)
-    return PackedWeights(memory, places, 0)
+    return PackedWeights(memory, places)
 
 
 def random_model(

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from tests.weights.build import (
     FLOAT32,
     GGUFFile,
@@ -14,7 +15,6 @@ from tests.weights.build import (
     uint32,
     valid_safetensors,
 )
-
 from wazn.errors import BadFile, ModelNotFound, UnsupportedModel
 from wazn.models.checkpoint import open_checkpoint
 from wazn.models.config import Config, RopeScaling, from_gguf, from_huggingface

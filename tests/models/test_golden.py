@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from gguf import GGMLQuantizationType
 from numpy.typing import NDArray
+
 from tests.golden.answers import FORMAT_ROWS, ROWS, continuations, sequence, stored_logits
 from tests.golden.build import tiny_directory, tiny_gguf
 from tests.golden.catalogue import CATALOGUE, LLAMA, Tiny
-
 from wazn import LLM, Completion, SamplingParams
 
 TOLERANCE = 1e-4  # relative to the largest logit of a row

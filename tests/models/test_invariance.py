@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from tests.models.random_models import VOCAB, random_model
 
+from tests.models.random_models import VOCAB, random_model
 from wazn.models.model import PAGE, Batch, Model
 from wazn.weights.formats import Format
 

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from tests.models.random_models import FAMILIES, random_config, random_model, random_weights
 
+from tests.models.random_models import FAMILIES, random_config, random_model, random_weights
 from wazn import native
 from wazn.errors import BadFile, UnsupportedModel
 from wazn.models.blocks import Layer, Linear, Norm, embed

@@ -5,8 +5,8 @@ import math
 
 import numpy as np
 import pytest
-from tests.models.random_models import random_config
 
+from tests.models.random_models import random_config
 from wazn.errors import BadFile
 from wazn.models.config import Config, RopeScaling
 from wazn.models.rotary import Angles, frequencies

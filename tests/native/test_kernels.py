@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from tests.native import programs
 from tests.native.programs import Floats
-
 from wazn import native
-from wazn.native import reference
+from wazn.models import reference
 from wazn.weights.formats import Format, dequantize
 
 FLOATS = (Format.F32, Format.F16, Format.BF16)

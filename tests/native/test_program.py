@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from tests.models.random_models import random_model
 from tests.native import programs
-
 from wazn import native
 from wazn.models.model import Batch
 from wazn.weights.formats import Format

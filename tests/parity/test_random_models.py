@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 import torch
 import transformers
+
 from tests.golden import reference
 from tests.golden.build import write_gguf
 from tests.golden.tensors import draw
 from tests.golden.weights import token_ids
-
 from wazn import LLM
 
 SEED = int(os.environ.get("WAZN_PARITY_SEED", "1"))

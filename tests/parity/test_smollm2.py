@@ -6,8 +6,8 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
-from tests.golden import reference
 
+from tests.golden import reference
 from wazn import LLM, Completion, SamplingParams
 
 # As the checkpoint's own config.json states it; not read from the file under test.

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
+
 from tests.server.serve_fake import Options
 from tests.server.serving import Server, running
 

@@ -17,6 +17,7 @@ from typing import Any
 import httpx
 import msgspec
 from openai import OpenAI
+
 from tests.server.serve_fake import Options
 
 SCRIPT = str(Path(__file__).with_name("serve_fake.py"))

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 from openai import AuthenticationError
+
 from tests.server.serve_fake import Options
 from tests.server.serving import Server, ask, running
-
 from wazn.errors import BadRequest
 from wazn.server.access import check_exposure
 

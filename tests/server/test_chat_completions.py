@@ -4,9 +4,9 @@ import httpx
 import pytest
 from openai import APIError, BadRequestError, NotFoundError
 from openai.types.chat import ChatCompletionMessageParam
+
 from tests.server.serve_fake import Options
 from tests.server.serving import Server, ask, eventually, running
-
 from wazn.server.replies import LEAST_LOGPROB
 
 HELLO: list[ChatCompletionMessageParam] = [

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 from openai import APIError
+
 from tests.server.serve_fake import Options
 from tests.server.serving import Server, ask, eventually, running
-
 from wazn.errors import BadRequest
 from wazn.server.listener import address_of, open_listener
 from wazn.server.served_models import served_name

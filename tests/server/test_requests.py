@@ -8,8 +8,8 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.server.serving import Server, ask
 
+from tests.server.serving import Server, ask
 from wazn.engine.params import SamplingParams
 from wazn.errors import BadRequest
 from wazn.server.bodies import MAX_BODY_BYTES

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 from openai import BadRequestError, OpenAI
+
 from tests.golden.build import tiny_directory
 from tests.golden.catalogue import LLAMA
-
 from wazn import LLM, Completion, SamplingParams
 from wazn.cli.main import run_command
 from wazn.server.listener import open_listener

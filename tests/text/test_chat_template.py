@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.text.vocabularies import SPECIALS, qwen_metadata, small_tokenizer_json
 
+from tests.text.vocabularies import SPECIALS, qwen_metadata, small_tokenizer_json
 from wazn.errors import BadFile, BadRequest, BadTemplate
 from wazn.text.chat_template import MAX_TEMPLATE_CHARACTERS, ChatTemplate, require_template
 from wazn.text.tokenizer import Tokenizer

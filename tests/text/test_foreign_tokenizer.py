@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.text.vocabularies import TEXTS, small_tokenizer_json
 from tokenizers import Regex, pre_tokenizers
 from tokenizers import Tokenizer as LibraryTokenizer
 
+from tests.text.vocabularies import TEXTS, small_tokenizer_json
 from wazn.errors import BadFile, BadRequest
 from wazn.text.encoders import LIMITS, MAX_HELPER_CHARACTERS, HelperEncoder, LocalEncoder
 from wazn.text.pipelines import MAX_STEPS, safe_pipeline

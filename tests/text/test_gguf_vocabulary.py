@@ -6,6 +6,8 @@ import pytest
 import tiktoken
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import Tokenizer as LibraryTokenizer
+
 from tests.text.vocabularies import (
     SPECIALS,
     TEXTS,
@@ -15,8 +17,6 @@ from tests.text.vocabularies import (
     qwen_ranks,
     sentencepiece_metadata,
 )
-from tokenizers import Tokenizer as LibraryTokenizer
-
 from wazn.errors import UnsupportedModel
 from wazn.text.tokenizer import Tokenizer
 

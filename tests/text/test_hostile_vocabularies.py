@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.text.vocabularies import qwen_metadata, sentencepiece_metadata, small_tokenizer_json
 
+from tests.text.vocabularies import qwen_metadata, sentencepiece_metadata, small_tokenizer_json
 from wazn.errors import BadFile, UnsupportedModel, WaznError
 from wazn.text.json_file import MAX_CONTAINERS, MAX_VALUES, parse_json, read_json
 from wazn.text.tokenizer import Tokenizer

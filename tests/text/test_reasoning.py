@@ -5,8 +5,8 @@ from itertools import pairwise
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.text.vocabularies import qwen_metadata, sentencepiece_metadata
 
+from tests.text.vocabularies import qwen_metadata, sentencepiece_metadata
 from wazn.text.reasoning import (
     MAX_LEADING_SPACE,
     NONE,

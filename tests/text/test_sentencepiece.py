@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.text.vocabularies import LETTERS, PIECES, sentencepiece_metadata
 
+from tests.text.vocabularies import LETTERS, PIECES, sentencepiece_metadata
 from wazn.errors import BadFile, UnsupportedModel
 from wazn.text.merges import MAX_SPLITS, merges_from_scores
 from wazn.text.tokenizer import Tokenizer

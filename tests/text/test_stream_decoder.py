@@ -3,8 +3,8 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.text.vocabularies import TEXTS, qwen_metadata, sentencepiece_metadata
 
+from tests.text.vocabularies import TEXTS, qwen_metadata, sentencepiece_metadata
 from wazn.text.stream_decoder import StreamDecoder
 from wazn.text.tokenizer import Tokenizer
 

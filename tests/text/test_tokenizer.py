@@ -5,6 +5,8 @@ import json
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import Tokenizer as LibraryTokenizer
+
 from tests.text.vocabularies import (
     TEXTS,
     byte_letters,
@@ -15,8 +17,6 @@ from tests.text.vocabularies import (
     small_tokenizer_json,
     spelled,
 )
-from tokenizers import Tokenizer as LibraryTokenizer
-
 from wazn.errors import BadFile, BadRequest
 from wazn.text.tokenizer import Tokenizer
 from wazn.text.tokenizer_json import read_tokenizer_json

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.text.vocabularies import TEXTS, byte_letters, deepseek_directory, small_tokenizer_json
 from tokenizers import Tokenizer as LibraryTokenizer
 
+from tests.text.vocabularies import TEXTS, byte_letters, deepseek_directory, small_tokenizer_json
 from wazn.errors import BadFile, UnsupportedModel
 from wazn.text.tokenizer import Tokenizer
 from wazn.text.tokenizer_json import read_tokenizer_json

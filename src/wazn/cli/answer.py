@@ -13,9 +13,10 @@ from dataclasses import asdict, dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TextIO
 
-from wazn.cli.console import DIM, PLAIN, is_styled, print_json, printable
+from wazn.cli.console import DIM, PLAIN, is_styled, print_json, print_note, printable
 
 if TYPE_CHECKING:
+    from wazn.engine.params import SamplingParams
     from wazn.engine.request import Increment, Usage
     from wazn.engine.sinks import Stream
 
@@ -138,7 +139,7 @@ def follow(stream: Stream, write: Callable[[Increment], None]) -> Answer:
     return answer
 
 
-def print_answer(stream: Stream, *, model: str, as_json: bool) -> None:
+def print_answer(stream: Stream, params: SamplingParams, *, model: str, as_json: bool) -> None:
     """Write one answer to stdout, streamed or as one JSON object; Ctrl-C ends the program."""
     if as_json:
         answer = follow(stream, lambda increment: None)
@@ -149,3 +150,5 @@ def print_answer(stream: Stream, *, model: str, as_json: bool) -> None:
         raise KeyboardInterrupt
     if as_json:
         print_json({"model": model, **answer.describe()})
+    elif answer.is_cut and params.max_tokens is None:
+        print_note("wazn: the answer ends here because the context is full")

@@ -21,6 +21,7 @@ from wazn.weights.catalog import DEFAULT_ALIAS
 
 if TYPE_CHECKING:
     from wazn.cli.conversation import Conversation
+    from wazn.engine.llm import LLM
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,24 +82,31 @@ def chat(asked: ChatOptions, sampling: SamplingOptions, engine: EngineOptions) -
     _answer_once(conversation, asked, engine)
 
 
-def _answer_once(conversation: Conversation, asked: ChatOptions, engine: EngineOptions) -> None:
-    from wazn.cli.answer import print_answer
+def _open(conversation: Conversation, asked: ChatOptions, engine: EngineOptions) -> LLM:
+    """The model; without --system the conversation gets the one suggested for it, if any."""
     from wazn.cli.loading import open_llm
 
     llm = open_llm(asked.model, engine)
+    if asked.system is None and llm.model.suggested_system is not None:
+        conversation.set_system(llm.model.suggested_system)
+    return llm
+
+
+def _answer_once(conversation: Conversation, asked: ChatOptions, engine: EngineOptions) -> None:
+    from wazn.cli.answer import print_answer
+    llm = _open(conversation, asked, engine)
     stream = llm.chat(
         conversation.messages, conversation.params, stream=True, **asked.template_variables
     )
-    print_answer(stream, model=asked.model, as_json=asked.json)
+    print_answer(stream, conversation.params, model=asked.model, as_json=asked.json)
 
 
 def _converse(conversation: Conversation, asked: ChatOptions, engine: EngineOptions) -> None:
     from wazn.cli.line_editor import open_line_editor
-    from wazn.cli.loading import open_llm
     from wazn.cli.repl import REPL_COMMANDS, Repl
     from wazn.weights.store import Store
 
-    llm = open_llm(asked.model, engine)
+    llm = _open(conversation, asked, engine)
     read_line = open_line_editor(
         Store().root / "chat_history", [f"/{name}" for name in REPL_COMMANDS]
     )

@@ -37,9 +37,9 @@ class Conversation:
         return None
 
     def set_system(self, text: str | None) -> None:
-        """Replace the system message, or remove it with None."""
+        """Replace the system message (an empty one counts), or remove it with None."""
         rest = self.messages[1:] if self.system is not None else self.messages
-        self.messages = ([{"role": "system", "content": text}] if text else []) + rest
+        self.messages = ([] if text is None else [{"role": "system", "content": text}]) + rest
 
     def clear(self) -> None:
         """Forget everything but the system message."""

@@ -7,6 +7,7 @@ faster than the measured bandwidth divided by the bytes of the weights.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import stat
@@ -182,47 +183,15 @@ def _examine_folder(path: Path) -> Folder:
     used = 0
     for place, _, names in os.walk(path):
         for name in names:
-            status = os.lstat(os.path.join(place, name))
-            used += status.st_size if stat.S_ISREG(status.st_mode) else 0
+            with contextlib.suppress(FileNotFoundError):  # another process may be tidying up
+                status = os.lstat(os.path.join(place, name))
+                used += status.st_size if stat.S_ISREG(status.st_mode) else 0
     existing = next(folder for folder in (path, *path.parents) if folder.exists())
     return Folder(str(path), used, shutil.disk_usage(existing).free)
 
 
 def _print(found: Examination) -> None:
-    cpu, memory = found.cpu, found.memory
-    caches = ", ".join(
-        f"L{cache.level} {_cache_size(cache)}"
-        + (f" shared by {cache.shared_by}" if cache.shared_by > 1 else "")
-        for cache in cpu.caches
-    )
-    quota = "" if cpu.quota is None else f", limited to {cpu.quota:g} by the control group"
-    limit = "" if memory.limit is None else ", limited by the control group"
-    bandwidth = found.bandwidth_bytes_s
-    print_facts(
-        [
-            ("CPU", cpu.name),
-            (
-                "cores",
-                f"{cpu.usable_cores} usable, {cpu.usable_cpus} of {cpu.logical_cpus} "
-                f"logical CPUs{quota}",
-            ),
-            ("threads", f"{cpu.useful_threads}"),
-            ("caches", caches or "not stated"),
-            ("instruction sets", " ".join(cpu.instruction_sets) or "not stated"),
-            ("kernels", _kernels(found)),
-            (
-                "read bandwidth",
-                "not measured" if bandwidth is None else f"{bandwidth / 1e9:.1f} GB/s, measured",
-            ),
-            (
-                "memory",
-                f"{format_bytes(memory.total)}, {format_bytes(memory.available)} available{limit}",
-            ),
-            ("pip", found.pip or "missing"),
-            ("models", _folder_line(found.store)),
-            ("cache", _folder_line(found.cache)),
-        ]
-    )
+    print_facts(_facts(found))
     print("\nWhat would run here, with weights of 4 bits (estimates):\n")
     print_table(
         ("model", "weights", "tokens/s, at most", "verdict"),
@@ -238,6 +207,41 @@ def _print(found: Examination) -> None:
     )
     for sentence in (*found.problems, *found.remarks):
         print(f"\n! {sentence}")
+
+
+def _facts(found: Examination) -> list[tuple[str, str]]:
+    cpu, memory = found.cpu, found.memory
+    caches = ", ".join(
+        f"L{cache.level} {_cache_size(cache)}"
+        + (f" shared by {cache.shared_by}" if cache.shared_by > 1 else "")
+        for cache in cpu.caches
+    )
+    quota = "" if cpu.quota is None else f", limited to {cpu.quota:g} by the control group"
+    limit = "" if memory.limit is None else ", limited by the control group"
+    bandwidth = found.bandwidth_bytes_s
+    return [
+        ("CPU", cpu.name),
+        (
+            "cores",
+            f"{cpu.usable_cores} usable, {cpu.usable_cpus} of {cpu.logical_cpus} "
+            f"logical CPUs{quota}",
+        ),
+        ("threads", f"{cpu.useful_threads}"),
+        ("caches", caches or "not stated"),
+        ("instruction sets", " ".join(cpu.instruction_sets) or "not stated"),
+        ("kernels", _kernels(found)),
+        (
+            "read bandwidth",
+            "not measured" if bandwidth is None else f"{bandwidth / 1e9:.1f} GB/s, measured",
+        ),
+        (
+            "memory",
+            f"{format_bytes(memory.total)}, {format_bytes(memory.available)} available{limit}",
+        ),
+        ("pip", found.pip or "missing"),
+        ("models", _folder_line(found.store)),
+        ("cache", _folder_line(found.cache)),
+    ]
 
 
 def _cache_size(cache: CacheLevel) -> str:

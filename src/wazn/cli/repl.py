@@ -143,7 +143,8 @@ class Repl:
             self._conversation.set_system(text)
         else:
             current = self._conversation.system
-            sys.stdout.write(printable(current or "(no system message)") + "\n")
+            shown = "(no system message)" if current is None else printable(current)
+            sys.stdout.write(f"{shown}\n")
 
     def _save(self, path: Path) -> None:
         files.save(self._conversation, path)

@@ -43,4 +43,4 @@ def run(asked: RunOptions, sampling: SamplingOptions, engine: EngineOptions) -> 
     if prompt is None:
         raise BadRequest("there is nothing to continue: give -p TEXT, or pipe a text in.")
     llm = open_llm(asked.model, engine)
-    print_answer(llm.stream(prompt, params), model=asked.model, as_json=asked.json)
+    print_answer(llm.stream(prompt, params), params, model=asked.model, as_json=asked.json)

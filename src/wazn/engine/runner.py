@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
-from threading import Event, Lock, Thread, current_thread
+from threading import Lock, Thread, current_thread
 from typing import Generic, NoReturn, Protocol, TypeVar
 
 from wazn.engine.engine import Engine
@@ -18,6 +18,8 @@ from wazn.engine.request import Increment
 from wazn.errors import EngineFailed
 
 Result = TypeVar("Result")
+
+INTERRUPT_CHECK_S = 0.2
 
 
 class Sink(Protocol):
@@ -118,20 +120,17 @@ class _Call(Generic[Result]):
 
     def __init__(self, work: Callable[[], Result]) -> None:
         self._work = work
-        self._outcome: Callable[[], Result]
-        self._is_done = Event()
+        self._outcome: SimpleQueue[Callable[[], Result]] = SimpleQueue()
 
     def run(self) -> None:
         try:
             value = self._work()
-            self._outcome = lambda: value
+            self._outcome.put(lambda: value)
         except Exception as error:
-            self._outcome = _raiser(error)
-        self._is_done.set()
+            self._outcome.put(_raiser(error))
 
     def result(self) -> Result:
-        self._is_done.wait()
-        return self._outcome()
+        return wait_for(self._outcome)()
 
 
 def _raiser(error: Exception) -> Callable[[], NoReturn]:
@@ -139,3 +138,16 @@ def _raiser(error: Exception) -> Callable[[], NoReturn]:
         raise error
 
     return raise_it
+
+
+def wait_for(queue: SimpleQueue[Result]) -> Result:
+    """The next item of a queue, with the interrupts of a waiting main thread taken care of.
+
+    An interrupt that comes just before the wait would only be seen after it, so it is cut short
+    now and then. A queue, because an interrupted ``threading.Event`` can lose the interrupt.
+    """
+    while True:
+        try:
+            return queue.get(timeout=INTERRUPT_CHECK_S)
+        except Empty:
+            continue

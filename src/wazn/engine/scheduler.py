@@ -60,6 +60,8 @@ class Scheduler:
             if rows_left and sequence.num_pending > 1:
                 slices.append(Slice(sequence, min(sequence.num_pending, rows_left)))
                 rows_left -= slices[-1].num_rows
+        # A row is left only if every started sequence has one, so there are never more of them
+        # than a step has rows.
         while everyone_ready and rows_left and self._can_start():
             sequence = self._waiting.popleft()
             self._active.append(sequence)
@@ -115,7 +117,7 @@ class Scheduler:
 
         The spare pages keep a newcomer from being robbed at once by those that grow.
         """
-        if not self._waiting or len(self._active) == self._max_rows:
+        if not self._waiting:
             return False
         needed = pages_for(len(self._waiting[0].tokens))
         return not self._active or self._pool.num_free >= needed + len(self._active)

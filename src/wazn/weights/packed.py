@@ -70,12 +70,22 @@ class Place:
 
 
 class PackedWeights:
-    """Packed tensors in memory; ``matrix`` and ``vector`` find them by name."""
+    """Packed tensors in memory; ``matrix`` and ``vector`` find them by name.
 
-    def __init__(self, memory: native.Memory, places: dict[str, Place], start: int) -> None:
+    ``sources`` are the files they were packed from.
+    """
+
+    def __init__(
+        self,
+        memory: native.Memory,
+        places: dict[str, Place],
+        start: int = 0,
+        sources: tuple[SourceFile, ...] = (),
+    ) -> None:
         self._memory = memory
         self._start = start
         self.places = places
+        self.sources = sources
 
     def __contains__(self, name: str) -> bool:
         return name in self.places
@@ -180,8 +190,10 @@ def pack_in_memory(
     def write(offset: int, data: NDArray[np.uint8]) -> None:
         target[offset : offset + data.size] = data
 
-    pack_tensors(container, names, write, threads, advance)
-    return PackedWeights(memory, places, 0)
+    with ThreadPoolExecutor(1) as hasher:
+        hashed = hasher.submit(_hashed_sources, container.paths)
+        pack_tensors(container, names, write, threads, advance)
+        return PackedWeights(memory, places, sources=hashed.result())
 
 
 def pack_to_file(
@@ -231,14 +243,14 @@ def _header(sources: Sequence[SourceFile], places: dict[str, Place]) -> bytes:
     return json.dumps(content, separators=(",", ":")).encode()
 
 
-def _hashed_sources(paths: Sequence[Path]) -> list[SourceFile]:
+def _hashed_sources(paths: Sequence[Path]) -> tuple[SourceFile, ...]:
     sources = []
     for path in paths:
         source = SourceFile.of(path)
         with open(path, "rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         sources.append(SourceFile(source.path, *source.identity, digest))
-    return sources
+    return tuple(sources)
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,4 +284,5 @@ def read_header(path: Path) -> PackedHeader:
 
 def map_packed(path: Path, header: PackedHeader) -> PackedWeights:
     """Map a packed file; pages are read when first used, and shared with other processes."""
-    return PackedWeights(native.Memory.map_file(str(path)), header.places, header.start)
+    memory = native.Memory.map_file(str(path))
+    return PackedWeights(memory, header.places, header.start, header.sources)

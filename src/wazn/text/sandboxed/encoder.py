@@ -68,7 +68,8 @@ def prepare(document: dict[str, Any]) -> Callable[[str], list[int]]:
     tokenizer = build(document)
 
     def encode(text: str) -> list[int]:
-        ids: list[int] = tokenizer.encode(text, add_special_tokens=False).ids
+        # Unlike encode, encode_batch lets other threads run: a long prompt stalls no decoding.
+        ids: list[int] = tokenizer.encode_batch([text], add_special_tokens=False)[0].ids
         return ids
 
     return encode
