@@ -87,6 +87,7 @@ class FakeModel:
     max_rows: int = 16
     config: FakeConfig = FakeConfig()
     page_bytes: int = 1000
+    weight_bytes: int = 0
     tokenizer: Tokenizer | None = field(default_factory=fake_tokenizer)
     chat_template: FakeTemplate | None = field(default_factory=FakeTemplate)
     generation_defaults: Mapping[str, float | int] = field(default_factory=dict)

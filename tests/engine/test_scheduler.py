@@ -106,6 +106,16 @@ def test_no_more_sequences_run_than_a_step_has_rows() -> None:
     assert len(step(scheduler)) == 3
 
 
+def test_prompts_are_sliced_finer_while_others_decode() -> None:
+    scheduler = Scheduler(PagePool(100), max_rows=1000)
+    (decoding,) = running(scheduler, 1)
+    prompt = sequence(600)
+    scheduler.add(prompt)
+    assert step(scheduler) == {decoding: 1, prompt: 128}
+    scheduler.remove(decoding)
+    assert step(scheduler) == {prompt: 600 - 128}
+
+
 def test_used_pages_are_handed_out_before_untouched_ones() -> None:
     pool = PagePool(100)
     taken = [pool.take() for _ in range(5)]

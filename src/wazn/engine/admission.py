@@ -127,7 +127,7 @@ def measure(model: ServedModel, context: int | None, memory_bytes: int | None) -
         context = model_context
     elif not 1 < context <= model_context:
         raise BadRequest(f"context is {context}; this model takes 2 to {model_context} tokens.")
-    budget = default_budget() if memory_bytes is None else memory_bytes
+    budget = default_budget(model.weight_bytes) if memory_bytes is None else memory_bytes
     if budget < model.page_bytes:
         raise DoesNotFit(
             f"the memory budget is {budget / MIB:.1f} MiB; the smallest piece of this model's KV "

@@ -16,6 +16,10 @@ from wazn.engine.pages import PagePool, pages_for
 from wazn.engine.sequence import Sequence
 
 
+PROMPT_ROWS_BESIDE_DECODING = 128
+"""Bounds how long those who decode wait for a step; wide enough that prompts lose little speed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Slice:
     """The next ``num_rows`` pending tokens of a sequence."""
@@ -56,6 +60,8 @@ class Scheduler:
         everyone_ready = len(ready) == len(self._active)
         slices = [Slice(sequence, 1) for sequence in ready if sequence.num_pending == 1]
         rows_left = self._max_rows - len(slices)
+        if slices:
+            rows_left = min(rows_left, PROMPT_ROWS_BESIDE_DECODING)
         for sequence in ready:
             if rows_left and sequence.num_pending > 1:
                 slices.append(Slice(sequence, min(sequence.num_pending, rows_left)))

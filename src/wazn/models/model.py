@@ -20,7 +20,7 @@ from wazn.models.config import Config
 from wazn.models.decoder import Decoder
 from wazn.models.recorder import Shape, lower
 from wazn.models.rotary import Angles
-from wazn.weights.packed import PackedWeights
+from wazn.weights.packed import PackedWeights, packed_size
 
 if TYPE_CHECKING:
     from wazn.text.chat_template import ChatTemplate
@@ -98,6 +98,11 @@ class Model:
         config = self.config
         elements = 2 * config.num_layers * config.num_kv_heads * config.head_dim
         return elements * (2 if self.kv_format == "float16" else 4)
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of the packed weights."""
+        return packed_size(self.weights.places)
 
     def open_cache(self, num_pages: int) -> None:
         """Reserve address space for KV pages; memory is taken when a page is first written."""
