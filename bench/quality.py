@@ -1,13 +1,14 @@
 """How far the fast arithmetic of wazn, and that of llama.cpp, lie from exact arithmetic.
 
     python -m bench.quality smollm2 --requantize Q4_0 Q8_0
-    python -m bench.quality smollm2 --widened --requantize Q2_K Q3_K Q4_K Q5_K Q6_K IQ4_NL IQ4_XS
+    python -m bench.quality smollm2 --synthetic --requantize Q2_K Q3_K Q4_K Q5_K Q6_K IQ4_NL IQ4_XS
 
 The reference is wazn with precision="exact" on the same file: float32 arithmetic on the weights as
 the file has them. So only the arithmetic is compared, not what quantising did to the weights.
 The texts are bench/corpus, cut into windows of 512 tokens. llama.cpp runs as it comes: float16 KV
-cache, flash attention as it decides. --widened measures requantised files of the model widened to
-multiples of 256 (bench/synthetic.py), which K-quants need; there every matrix is of the one type.
+cache, flash attention as it decides. K-quants need widths of a multiple of 256: --synthetic
+measures requantised files of a random Llama that has them (bench/synthetic.py), --widened those of
+the model itself, widened (bench/widened.py); in both every matrix is of the one type.
 The exit status is 1 if a bound is missed. Needs llama-cpp-python and gguf ('wazn[bench]').
 """
 
@@ -30,6 +31,7 @@ from numpy.typing import NDArray
 
 from bench.requantize import requantize
 from bench.synthetic import synthesize
+from bench.widened import widen_model
 from wazn import LLM
 from wazn.bench.divergence import Summary, Window, score_window, summarize
 from wazn.bench.llama_cpp import LlamaCpp
@@ -44,6 +46,7 @@ MAX_DIVERGENCE = 0.01  # nat per token
 MIN_AGREEMENT = 0.96
 MAX_RATIO = 1.2  # our divergence over llama.cpp's
 CONTENDERS = ("wazn", "llama.cpp")
+MAKERS = {"synthetic": synthesize, "widened": widen_model}
 HEADER = [
     *("file", "tokens", "entropy", "exact ppl"),
     *("wazn KL [95%]", "top-1", "ppl", "llama.cpp KL [95%]", "top-1", "ppl"),
@@ -161,16 +164,18 @@ def files(asked: argparse.Namespace, folder: Path) -> Iterator[Path]:
     """The files to measure, made one after another; a requantised one is deleted after its turn."""
     source = Store().get(asked.model).path
     stem = source.stem
-    if asked.widened:
-        source, stem = folder / "widened.gguf", f"{stem}-widened"
-        synthesize(Store().get(asked.model).path, source)
-    else:
+    if asked.made is None:
         yield source
+    else:
+        stem = asked.made if asked.made == "synthetic" else f"{stem}-{asked.made}"
+        made = folder / f"{stem}.gguf"
+        MAKERS[asked.made](source, made)
+        source = made
     for kind in asked.requantize:
-        made = folder / f"{stem}-{kind}.gguf"
-        requantize(source, made, kind, pure=asked.widened)
-        yield made
-        made.unlink()
+        target = folder / f"{stem}-{kind}.gguf"
+        requantize(source, target, kind, pure=asked.made is not None)
+        yield target
+        target.unlink()
 
 
 def parse(args: Sequence[str] | None = None) -> argparse.Namespace:
@@ -180,7 +185,9 @@ def parse(args: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("model", help="a model reference or path of a GGUF file")
     parser.add_argument("--requantize", nargs="+", default=[], metavar="TYPE")
-    parser.add_argument("--widened", action="store_true", help="widen the model first")
+    made = parser.add_mutually_exclusive_group()
+    for name in MAKERS:
+        made.add_argument(f"--{name}", dest="made", action="store_const", const=name)
     parser.add_argument("--threads", type=int, default=read_cpu().useful_threads)
     parser.add_argument("--tokens", type=int, help="stop after so many; for trying things out")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")

@@ -1,209 +1,103 @@
-"""Widen a trained Llama to multiples of 256 without changing its answers.
+"""A small Llama of random weights whose widths are multiples of 256, as K-quants and IQ4_XS need.
 
-    python -m bench.synthetic SOURCE.gguf TARGET.gguf [--seed N]
+    python -m bench.synthetic TARGET.gguf --vocabulary SOURCE.gguf [--seed N]
 
-K-quants and IQ4_XS need rows of a multiple of 256 weights, and small trained models do not have
-them. Random weights would have the widths but no meaningful next-token distribution, and any
-entropy or spread chosen for them would be our choice, not a model's. So a trained model is widened:
+Quality on it means something only as far as it resembles a trained model, so:
 
-- The residual stream grows to the next multiple of 256. Its new channels are always zero: what
-  writes to it (embedding, attention output, down projection) has zero rows or columns there. What
-  reads from it may then hold anything in those columns, and holds values drawn from the same row:
-  the weights keep their trained spread in every block. Real and new channels are shuffled.
-- Root mean squares over more channels are smaller by sqrt(old / new); the norms' weights and
-  epsilon make up for it.
-- Whole groups of heads are added until their widths fit. Their queries and keys are copies of
-  other heads' rows; their values are zero, so what the output projection does with them is free.
-- The feed-forward width grows by units whose up projection is zero.
+- Weights are Student-t with 5 degrees of freedom, scaled by lognormal factors per row and column
+  and by 1 / sqrt(fan-in): trained matrices have heavier tails than a Gaussian, and rows and columns
+  of unequal size, which is what decides how well blocks of weights share a scale.
+- Embeddings have entries of about 1, so that a block's writes (scaled by 1 / sqrt(2 layers)) add
+  to the residual stream instead of drowning it; norm weights are lognormal too.
+- Queries are twice as large as that, so that attention has preferences.
+- The head is scaled to logits of standard deviation 3.4. Gaussian logits of deviation s over a
+  vocabulary of V have an entropy of ln V - s²/2 nat; unequal rows make it a little less. Real
+  models have 2 to 5 nat per token on ordinary text, and bench/quality.py prints what came out.
 
-The file is float16, with embedding and head as two tensors, ready to be quantised. Its logits
-equal the source's up to rounding. Needs gguf (pip install 'wazn[bench]').
+What it lacks are the outlying channels of trained models; bench/widened.py has those. The file is
+float16, ready to be quantised, with the vocabulary of SOURCE, so that texts apply. Needs gguf.
 """
 
 from __future__ import annotations
 
 import argparse
 import math
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from wazn.weights.formats import dequantize
+from bench.vocabulary import copy_vocabulary
 from wazn.weights.gguf import GGUF
 
-BLOCK = 256
+LAYERS, WIDTH, HIDDEN, HEADS, KV_HEADS = 4, 512, 1536, 8, 2
+HEAD_DIM = WIDTH // HEADS
+KV_WIDTH = KV_HEADS * HEAD_DIM
+DEGREES_OF_FREEDOM = 5
+SPREAD = 0.3  # standard deviation of the logarithm of row, column and norm factors
+LOGIT_DEVIATION = 3.4
+
 Floats = NDArray[np.float32]
-Places = NDArray[np.int64]
 
 
-@dataclass(frozen=True, slots=True)
-class Axis:
-    """One kind of width: how wide it gets, and where the old indices go, in order."""
-
-    size: int
-    places: Places
-
-    @property
-    def is_wider(self) -> bool:
-        return self.size > len(self.places)
+def matrix(random: np.random.Generator, rows: int, columns: int, scale: float = 1.0) -> Floats:
+    """(rows, columns) that maps inputs of variance 1 to outputs of variance ``scale``²."""
+    values = random.standard_t(DEGREES_OF_FREEDOM, (rows, columns))
+    values *= random.lognormal(0, SPREAD, (rows, 1)) * random.lognormal(0, SPREAD, columns)
+    values *= scale / math.sqrt(columns * np.square(values).mean())
+    return values.astype(np.float32)
 
 
-def kept(size: int) -> Axis:
-    """An axis that stays as it is."""
-    return Axis(size, np.arange(size))
+def norm(random: np.random.Generator) -> Floats:
+    """The weights of a norm, (width,)."""
+    return random.lognormal(0, SPREAD, WIDTH).astype(np.float32)
 
 
-def rounded_up(size: int) -> int:
-    """The next multiple of the block."""
-    return -(-size // BLOCK) * BLOCK
+def tensors(vocab_size: int, random: np.random.Generator) -> Iterator[tuple[str, Floats]]:
+    """Every tensor of the model under its GGUF name."""
+    written = 1 / math.sqrt(2 * LAYERS)
+    yield "token_embd.weight", matrix(random, vocab_size, WIDTH, math.sqrt(WIDTH))
+    yield "output_norm.weight", norm(random)
+    yield "output.weight", matrix(random, vocab_size, WIDTH, LOGIT_DEVIATION)
+    for layer in range(LAYERS):
+        prefix = f"blk.{layer}."
+        yield f"{prefix}attn_norm.weight", norm(random)
+        yield f"{prefix}attn_q.weight", matrix(random, WIDTH, WIDTH, 2.0)
+        yield f"{prefix}attn_k.weight", matrix(random, KV_WIDTH, WIDTH)
+        yield f"{prefix}attn_v.weight", matrix(random, KV_WIDTH, WIDTH)
+        yield f"{prefix}attn_output.weight", matrix(random, WIDTH, WIDTH, written)
+        yield f"{prefix}ffn_norm.weight", norm(random)
+        yield f"{prefix}ffn_gate.weight", matrix(random, HIDDEN, WIDTH)
+        yield f"{prefix}ffn_up.weight", matrix(random, HIDDEN, WIDTH)
+        yield f"{prefix}ffn_down.weight", matrix(random, WIDTH, HIDDEN, written)
 
 
-def widen_columns(matrix: Floats, axis: Axis, random: np.random.Generator) -> Floats:
-    """(rows, old) → (rows, new): new columns hold values drawn from the same row."""
-    drawn = random.integers(0, matrix.shape[1], (matrix.shape[0], axis.size))
-    wide = np.take_along_axis(matrix, drawn, axis=1)
-    wide[:, axis.places] = matrix
-    return wide
+def synthesize(vocabulary: Path, target: Path, seed: int = 0) -> None:
+    """Write the model with the vocabulary of the GGUF file ``vocabulary``."""
+    from gguf import GGUFWriter
 
-
-def zero_columns(matrix: Floats, axis: Axis) -> Floats:
-    """(rows, old) → (rows, new): new columns are zero."""
-    wide = np.zeros((matrix.shape[0], axis.size), np.float32)
-    wide[:, axis.places] = matrix
-    return wide
-
-
-def zero_rows(matrix: Floats, axis: Axis) -> Floats:
-    """(old, columns) → (new, columns): new rows are zero."""
-    return np.ascontiguousarray(zero_columns(matrix.T, axis).T)
-
-
-def copy_rows(matrix: Floats, axis: Axis, random: np.random.Generator) -> Floats:
-    """(old, columns) → (new, columns): new rows are copies of old ones."""
-    wide: Floats = matrix[random.integers(0, matrix.shape[0], axis.size)]
-    wide[axis.places] = matrix
-    return wide
-
-
-@dataclass(frozen=True, slots=True)
-class Widths:
-    """The axes of a Llama."""
-
-    residual: Axis
-    queries: Axis
-    keys: Axis
-    hidden: Axis
-
-    @staticmethod
-    def choose(metadata: dict[str, Any], random: np.random.Generator) -> Widths:
-        """The next fitting widths of the model that ``metadata`` describes."""
-        width, heads = metadata["embedding_length"], metadata["attention.head_count"]
-        kv_heads, hidden = metadata["attention.head_count_kv"], metadata["feed_forward_length"]
-        head_dim = width // heads
-        new_width = rounded_up(width)
-        groups = kv_heads
-        while groups * (heads // kv_heads) * head_dim % BLOCK:
-            groups += 1
-        new_hidden = rounded_up(hidden)
-        return Widths(
-            residual=Axis(new_width, random.permutation(new_width)[:width]),
-            queries=Axis(groups * (heads // kv_heads) * head_dim, np.arange(width)),
-            keys=Axis(groups * head_dim, np.arange(kv_heads * head_dim)),
-            hidden=Axis(new_hidden, random.permutation(new_hidden)[:hidden]),
-        )
-
-    def widen(self, kind: str, tensor: Floats, random: np.random.Generator) -> Floats:
-        """The wider tensor; ``kind`` is its GGUF name without layer and suffix."""
-        residual, queries, keys, hidden = self.residual, self.queries, self.keys, self.hidden
-        if kind == "rope_freqs":
-            return tensor
-        if kind.endswith("_norm"):
-            shrunk = math.sqrt(len(residual.places) / residual.size)
-            row: Floats = widen_columns(tensor[None] * np.float32(shrunk), residual, random)[0]
-            return row
-        if kind == "token_embd":
-            return zero_columns(tensor, residual)
-        if kind in ("attn_output", "ffn_down"):
-            columns = queries if kind == "attn_output" else hidden
-            return zero_rows(widen_columns(tensor, columns, random), residual)
-        wide = widen_columns(tensor, residual, random)
-        if kind == "attn_v":
-            return zero_rows(wide, keys)
-        if kind == "ffn_up":
-            return zero_rows(wide, hidden)
-        rows = {"attn_q": queries, "attn_k": keys, "ffn_gate": hidden, "output": kept(len(wide))}
-        return copy_rows(wide, rows[kind], random)
-
-
-def synthesize(source: Path, target: Path, seed: int = 0) -> None:
-    """Write the widened float16 model; ValueError if the source is not a Llama."""
-    random = np.random.default_rng(seed)
-    with GGUF(source) as container:
-        prefix = "llama."
-        if container.metadata["general.architecture"] != "llama":
-            raise ValueError(f"{source.name} is not a Llama.")
-        facts = {
-            name.removeprefix(prefix): value
-            for name, value in container.metadata.items()
-            if name.startswith(prefix)
-        }
-        widths = Widths.choose(facts, random)
-        writer = _open_writer(target, container, facts, widths)
-        names = list(container.tensors)
-        if "output.weight" not in names:
-            names.append("output.weight")
-        for name in names:
-            kind = name.removesuffix(".weight").rpartition(".")[2]
-            stored = name if name in container.tensors else "token_embd.weight"
-            wide = widths.widen(kind, _read(container, stored), random)
-            writer.add_tensor(name, wide if wide.ndim == 1 else wide.astype(np.float16))
+    writer = GGUFWriter(target, "llama", use_temp_file=True)
+    writer.add_block_count(LAYERS)
+    writer.add_context_length(2048)
+    writer.add_embedding_length(WIDTH)
+    writer.add_feed_forward_length(HIDDEN)
+    writer.add_head_count(HEADS)
+    writer.add_head_count_kv(KV_HEADS)
+    writer.add_rope_dimension_count(HEAD_DIM)
+    writer.add_rope_freq_base(10000.0)
+    writer.add_layer_norm_rms_eps(1e-5)
+    writer.add_file_type(1)
+    with GGUF(vocabulary) as source:
+        vocab_size = source.tensors["token_embd.weight"].shape[0]
+        copy_vocabulary(source, writer)
+    writer.add_vocab_size(vocab_size)
+    for name, values in tensors(vocab_size, np.random.default_rng(seed)):
+        writer.add_tensor(name, values if values.ndim == 1 else values.astype(np.float16))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
-
-
-def _read(container: GGUF, name: str) -> Floats:
-    info = container.tensors[name]
-    values: Floats = dequantize(container.read(name), info.format).reshape(info.shape)
-    return values
-
-
-def _open_writer(target: Path, container: GGUF, facts: dict[str, Any], widths: Widths) -> Any:
-    """A writer that holds the metadata: the source's vocabulary, the new widths."""
-    from gguf import GGUFValueType, GGUFWriter
-
-    writer = GGUFWriter(target, "llama", use_temp_file=True)
-    head_dim = facts["embedding_length"] // facts["attention.head_count"]
-    eps = facts["attention.layer_norm_rms_epsilon"]
-    writer.add_block_count(facts["block_count"])
-    writer.add_context_length(facts["context_length"])
-    writer.add_embedding_length(widths.residual.size)
-    writer.add_feed_forward_length(widths.hidden.size)
-    writer.add_head_count(widths.queries.size // head_dim)
-    writer.add_head_count_kv(widths.keys.size // head_dim)
-    writer.add_key_length(head_dim)
-    writer.add_value_length(head_dim)
-    writer.add_rope_dimension_count(head_dim)
-    writer.add_rope_freq_base(facts["rope.freq_base"])
-    writer.add_layer_norm_rms_eps(eps * len(widths.residual.places) / widths.residual.size)
-    writer.add_vocab_size(facts["vocab_size"])
-    writer.add_file_type(1)
-    for name, value in container.metadata.items():
-        if not name.startswith("tokenizer."):
-            continue
-        if isinstance(value, list):
-            writer.add_array(name, value)
-        elif isinstance(value, str):
-            writer.add_string(name, value)
-        elif isinstance(value, bool):
-            writer.add_bool(name, value)
-        else:
-            writer.add_key_value(name, value, GGUFValueType.UINT32)
-    return writer
 
 
 def main() -> None:
@@ -211,11 +105,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("source", type=Path)
     parser.add_argument("target", type=Path)
+    parser.add_argument("--vocabulary", type=Path, required=True, metavar="SOURCE")
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
-    synthesize(asked.source, asked.target, asked.seed)
+    synthesize(asked.vocabulary, asked.target, asked.seed)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from bench import quality
-from bench.synthetic import Axis, synthesize, widen_columns
+from bench.synthetic import LOGIT_DEVIATION, matrix, synthesize
+from bench.widened import Axis, widen_columns, widen_model
 from tests.golden.answers import sequence
 from tests.golden.build import read_config, tiny_gguf, write_gguf
 from tests.golden.catalogue import LLAMA, LLAMA_TIED, QWEN2, Tiny
@@ -21,7 +22,7 @@ from wazn.weights.gguf import GGUF
 def test_a_widened_model_gives_the_answers_of_its_source(tiny: Tiny, tmp_path: Path) -> None:
     source, wide = tmp_path / "source.gguf", tmp_path / "wide.gguf"
     write_gguf(read_config(tiny), draw(read_config(tiny), tiny.seed), source, vocabulary="llama3")
-    synthesize(source, wide)
+    widen_model(source, wide)
     ids = sequence(tiny)[:80]
     with LLM(source, precision="exact") as before, LLM(wide, precision="exact") as after:
         expected, found = before.logits(ids), after.logits(ids)
@@ -31,7 +32,7 @@ def test_a_widened_model_gives_the_answers_of_its_source(tiny: Tiny, tmp_path: P
 
 def test_every_matrix_of_a_widened_model_has_rows_of_whole_blocks(tmp_path: Path) -> None:
     source, wide = tiny_gguf(LLAMA, tmp_path / "source.gguf"), tmp_path / "wide.gguf"
-    synthesize(source, wide)
+    widen_model(source, wide)
     with GGUF(wide) as container:
         matrices = {name: info for name, info in container.tensors.items() if len(info.shape) == 2}
     assert all(info.shape[1] % 256 == 0 for info in matrices.values())
@@ -50,7 +51,24 @@ def test_new_columns_keep_the_spread_of_their_row() -> None:
 def test_only_a_llama_is_widened(tmp_path: Path) -> None:
     source = tiny_gguf(QWEN2, tmp_path / "source.gguf")
     with pytest.raises(ValueError, match=r"source\.gguf is not a Llama"):
-        synthesize(source, tmp_path / "wide.gguf")
+        widen_model(source, tmp_path / "wide.gguf")
+
+
+def test_a_synthetic_model_has_whole_blocks_and_the_stated_logits(tmp_path: Path) -> None:
+    source, target = tiny_gguf(LLAMA, tmp_path / "source.gguf"), tmp_path / "synthetic.gguf"
+    synthesize(source, target)
+    with GGUF(target) as container:
+        shapes = [info.shape for info in container.tensors.values() if len(info.shape) == 2]
+    assert all(shape[1] % 256 == 0 for shape in shapes)
+    with LLM(target, precision="exact") as llm:
+        logits = llm.logits(sequence(LLAMA)[:80])
+    assert logits.std() == pytest.approx(LOGIT_DEVIATION, rel=0.25)
+
+
+def test_random_matrices_keep_the_size_of_what_they_map() -> None:
+    random = np.random.default_rng(0)
+    outputs = matrix(random, 2000, 512, 3.0) @ random.standard_normal(512).astype(np.float32)
+    assert outputs.std() == pytest.approx(3.0, rel=0.15)
 
 
 @pytest.mark.parametrize("limit", [None, 700])

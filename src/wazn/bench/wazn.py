@@ -15,6 +15,7 @@ from wazn.bench.workload import DECODED_TOKENS, PROMPT_TOKENS, Prompts
 from wazn.engine.engine import Engine
 from wazn.engine.params import SamplingParams
 from wazn.engine.request import Request
+from wazn.engine.scheduler import PROMPT_ROWS_BESIDE_DECODING
 from wazn.errors import EngineFailed
 from wazn.models.load import load_model
 
@@ -54,10 +55,10 @@ class Wazn:
         """See ``Contender``.
 
         Sequences whose prompts are read first begin to decode while the others are read. Those
-        steps (at least one prompt is finished in each) are not timed; the timed ones advance
-        every sequence by one token.
+        steps are not timed; the timed ones advance every sequence by one token.
         """
-        ids = self._submit(prompts, max_tokens=DECODED_TOKENS + len(prompts) + 1)
+        steps_before = sum(map(len, prompts)) // PROMPT_ROWS_BESIDE_DECODING + len(prompts)
+        ids = self._submit(prompts, max_tokens=DECODED_TOKENS + steps_before + 1)
         waiting = set(ids)
         while waiting:
             waiting -= {increment.request_id for increment in self._engine.step()}
