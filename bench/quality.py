@@ -150,13 +150,13 @@ def rows(result: dict[str, Any]) -> Iterator[list[str]]:
 def _cells(found: dict[str, Any]) -> Iterator[str]:
     yield str(found["tokens"])
     yield f"{found['entropy']:.2f}"
-    yield f"{found['exact_perplexity']:.3f}"
+    yield f"{found['exact_perplexity']:.5g}"
     for name in CONTENDERS:
         ours = found[name]
         low, high = ours["divergence_95"]
         yield f"{ours['divergence']:.5f} [{low:.5f}, {high:.5f}]"
         yield f"{ours['top_1_agreement']:.2%}"
-        yield f"{ours['perplexity']:.3f}"
+        yield f"{ours['perplexity']:.5g}"
     yield f"{found['divergence_ratio']:.2f}"
 
 

@@ -10,9 +10,9 @@ Quality on it means something only as far as it resembles a trained model, so:
 - Embeddings have entries of about 1, so that a block's writes (scaled by 1 / sqrt(2 layers)) add
   to the residual stream instead of drowning it; norm weights are lognormal too.
 - Queries are twice as large as that, so that attention has preferences.
-- The head is scaled to logits of standard deviation 3.4. Gaussian logits of deviation s over a
-  vocabulary of V have an entropy of ln V - s²/2 nat; unequal rows make it a little less. Real
-  models have 2 to 5 nat per token on ordinary text, and bench/quality.py prints what came out.
+- The head is scaled so that the entropy of the next token is about 2.5 nat on bench/corpus, which
+  is what SmolLM2 has there. A larger scale makes distributions sharper and divergences larger,
+  by the square; bench/quality.py prints the entropy that came out.
 
 What it lacks are the outlying channels of trained models; bench/widened.py has those. The file is
 float16, ready to be quantised, with the vocabulary of SOURCE, so that texts apply. Needs gguf.
@@ -36,7 +36,7 @@ HEAD_DIM = WIDTH // HEADS
 KV_WIDTH = KV_HEADS * HEAD_DIM
 DEGREES_OF_FREEDOM = 5
 SPREAD = 0.3  # standard deviation of the logarithm of row, column and norm factors
-LOGIT_DEVIATION = 3.4
+LOGIT_DEVIATION = 2.15
 
 Floats = NDArray[np.float32]
 

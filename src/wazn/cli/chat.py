@@ -94,6 +94,7 @@ def _open(conversation: Conversation, asked: ChatOptions, engine: EngineOptions)
 
 def _answer_once(conversation: Conversation, asked: ChatOptions, engine: EngineOptions) -> None:
     from wazn.cli.answer import print_answer
+
     llm = _open(conversation, asked, engine)
     stream = llm.chat(
         conversation.messages, conversation.params, stream=True, **asked.template_variables

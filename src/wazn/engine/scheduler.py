@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from wazn.engine.pages import PagePool, pages_for
 from wazn.engine.sequence import Sequence
 
-
 PROMPT_ROWS_BESIDE_DECODING = 128
 """Bounds how long those who decode wait for a step; wide enough that prompts lose little speed."""
 

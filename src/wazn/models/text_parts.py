@@ -18,16 +18,18 @@ _SAMPLING = (
 
 
 def read_text_parts(checkpoint: Checkpoint) -> TextParts:
-    """The helper process of the chat template is started, since it takes a moment."""
-    tokenizer: Tokenizer | None
-    if checkpoint.is_gguf:
-        tokenizer = Tokenizer.from_gguf(checkpoint.metadata)
-        template = ChatTemplate.from_gguf(checkpoint.metadata, tokenizer)
-    else:
-        tokenizer = Tokenizer.from_directory(checkpoint.path)
-        template = ChatTemplate.from_directory(checkpoint.path, tokenizer)
+    """The helper process of the chat template starts while the tokenizer is built."""
+    is_gguf, metadata, path = checkpoint.is_gguf, checkpoint.metadata, checkpoint.path
+    template = (
+        ChatTemplate.from_gguf(metadata, None)
+        if is_gguf
+        else ChatTemplate.from_directory(path, None)
+    )
     if template is not None:
         template.warm()
+    tokenizer = Tokenizer.from_gguf(metadata) if is_gguf else Tokenizer.from_directory(path)
+    if template is not None and tokenizer is not None:
+        template.use_tokens_of(tokenizer)
     stop_ids, defaults = _generation(checkpoint)
     if tokenizer is not None:
         stop_ids |= tokenizer.stop_ids

@@ -92,10 +92,15 @@ class ChatTemplate:
             isinstance(text, str) for pair in sources.items() for text in pair
         ):
             raise BadFile("chat_template is neither a text nor a list of {name, template}.")
-        if tokenizer is None:
-            return cls(sources)
+        template = cls(sources)
+        if tokenizer is not None:
+            template.use_tokens_of(tokenizer)
+        return template
+
+    def use_tokens_of(self, tokenizer: Tokenizer) -> None:
+        """Let the template write the special tokens as this tokenizer does."""
         bos, eos = map(tokenizer.token_text, (tokenizer.bos_id, tokenizer.eos_id))
-        return cls(sources, bos, eos)
+        self._special_tokens = {"bos_token": bos, "eos_token": eos}
 
     def render(
         self,
