@@ -17,7 +17,6 @@ from tests.engine.fake_model import (
     FakeConfig,
     FakeModel,
     fake_tokenizer,
-    hidden_after,
     logits_after,
 )
 from tests.engine.serving import alone, greedy_truth, prompt_of
@@ -331,21 +330,6 @@ def test_a_model_that_does_not_fit_is_closed_again() -> None:
     assert model.is_closed
 
 
-def test_logits_are_those_after_each_token(llm: LLM) -> None:
-    ids = prompt_of(150)
-    found = llm.logits(ids)
-    assert found.shape == (150, 264) and found.dtype == np.float32
-    assert all(np.array_equal(found[i], logits_after(ids[: i + 1])) for i in range(150))
-    assert idle(llm)
-
-
-def test_logits_may_fill_the_context_and_no_more() -> None:
-    with open_llm(config=FakeConfig(context_length=100)) as llm:
-        assert len(llm.logits(prompt_of(100))) == 100
-        with pytest.raises(DoesNotFit, match="input has 101 tokens; this model's context is 100"):
-            llm.logits(prompt_of(101))
-
-
 def test_logits_take_pages_from_running_requests_which_still_finish() -> None:
     model = Gated(config=FakeConfig(context_length=256))
     with LLM(model, memory=4 * model.page_bytes) as llm:
@@ -358,18 +342,6 @@ def test_logits_take_pages_from_running_requests_which_still_finish() -> None:
         assert np.array_equal(llm.logits(ids)[-1], logits_after(ids))
         found = [i for part in [*head, *stream] for i in part.token_ids]
         assert found == greedy_truth(prompt, 40)
-
-
-def test_embeddings_are_mean_hidden_states_of_length_1(llm: LLM) -> None:
-    text = "a text that takes more than one slice of rows"
-    found = llm.embed([text, "b"])
-    assert found.shape == (2, 8) and found.dtype == np.float32
-    ids = [BOS, *text.encode()]
-    mean = np.mean([hidden_after(ids[: i + 1]) for i in range(len(ids))], axis=0)
-    assert found[0] == pytest.approx(mean / np.linalg.norm(mean), abs=1e-5)
-    assert np.linalg.norm(found, axis=1) == pytest.approx([1, 1], abs=1e-6)
-    assert np.array_equal(llm.embed("b")[0], found[1])
-    assert llm.embed([]).shape == (0, 8)
 
 
 def test_a_reference_is_resolved_by_the_store_and_a_path_is_not(
