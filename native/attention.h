@@ -39,52 +39,25 @@ void append_kv(const float* key, const float* value, int64_t head_dim, int64_t s
 template <int R>
 WAZN_INLINE void outer_tile(const float* a, int64_t a_stride, const float* b, int64_t b_stride,
                             int64_t depth, float* out, int64_t out_stride) {
-  Floats sum[R][2];
-  for (int r = 0; r < R; ++r) sum[r][0] = sum[r][1] = zero();
+  Floats sum[R];
+  for (int r = 0; r < R; ++r) sum[r] = zero();
   for (int64_t k = 0; k < depth; ++k) {
-    const Floats b0 = load(b + k * b_stride), b1 = load(b + k * b_stride + 8);
-    for (int r = 0; r < R; ++r) {
-      const Floats v = splat(a[r * a_stride + k]);
-      sum[r][0] = fma(v, b0, sum[r][0]);
-      sum[r][1] = fma(v, b1, sum[r][1]);
-    }
+    const Floats right = load(b + k * b_stride);
+    for (int r = 0; r < R; ++r) sum[r] = fma(splat(a[r * a_stride + k]), right, sum[r]);
   }
-  for (int r = 0; r < R; ++r)
-    for (int h = 0; h < 2; ++h) store(out + r * out_stride + 8 * h, sum[r][h]);
+  for (int r = 0; r < R; ++r) store(out + r * out_stride, sum[r]);
 }
 
 // out (rows, columns) = a (rows, depth) b (depth, columns); columns is a multiple of 16.
 void matrix_product(const float* a, int64_t a_stride, int64_t rows, const float* b,
                     int64_t b_stride, int64_t columns, int64_t depth, float* out,
                     int64_t out_stride) {
-  for (int64_t r = 0; r < rows;) {
-    const int64_t count = smaller(kFloatTile, rows - r);
-    for (int64_t n = 0; n < columns; n += 16) {
-      const float *left = a + r * a_stride, *right = b + n;
-      float* target = out + r * out_stride + n;
-      switch (count) {
-        case 1:
-          outer_tile<1>(left, a_stride, right, b_stride, depth, target, out_stride);
-          break;
-        case 2:
-          outer_tile<2>(left, a_stride, right, b_stride, depth, target, out_stride);
-          break;
-        case 3:
-          outer_tile<3>(left, a_stride, right, b_stride, depth, target, out_stride);
-          break;
-        case 4:
-          outer_tile<4>(left, a_stride, right, b_stride, depth, target, out_stride);
-          break;
-        case 5:
-          outer_tile<5>(left, a_stride, right, b_stride, depth, target, out_stride);
-          break;
-        case 6:
-          outer_tile<6>(left, a_stride, right, b_stride, depth, target, out_stride);
-          break;
-      }
-    }
-    r += count;
-  }
+  for (int64_t r = 0; r < rows; r += kFloatTile)
+    for (int64_t n = 0; n < columns; n += 16)
+      with_count<kFloatTile>(smaller(kFloatTile, rows - r), [&]<int R>() {
+        outer_tile<R>(a + r * a_stride, a_stride, b + n, b_stride, depth, out + r * out_stride + n,
+                      out_stride);
+      });
 }
 
 // Scores (64) of one row -> probabilities relative to the block's maximum; `valid` positions count.
@@ -92,25 +65,20 @@ WAZN_INLINE void softmax_block(float* scores, int64_t valid, float scale, float&
                                float& total) {
   Floats largest = splat(-__builtin_inff());
   const Floats factor = splat(scale);
-  for (int64_t i = 0; i < kPage; i += 8) {
+  for (int64_t i = 0; i < kPage; i += 16) {
     const Floats s = mul(load(scores + i), factor);
     store(scores + i, s);
-    if (i + 8 <= valid) largest = max(largest, s);
+    if (i + 16 <= valid) largest = max(largest, s);
   }
-  top = max_8(largest);
-  for (int64_t i = valid & ~7; i < valid; ++i) top = scores[i] > top ? scores[i] : top;
-  Floats low = zero(), high = zero();
-  for (int64_t i = 0; i < kPage; i += 16)
-    for (int h = 0; h < 2; ++h) {
-      const int64_t at = i + 8 * h;
-      const Floats p = keep_first(exp(sub(load(scores + at), splat(top))), valid - at);
-      store(scores + at, p);
-      if (h == 0)
-        low = add(low, p);
-      else
-        high = add(high, p);
-    }
-  total = sum_16(low, high);
+  top = max_16(largest);
+  for (int64_t i = valid & ~15; i < valid; ++i) top = scores[i] > top ? scores[i] : top;
+  Floats sum = zero();
+  for (int64_t i = 0; i < kPage; i += 16) {
+    const Floats p = keep_first(exp(sub(load(scores + i), splat(top))), valid - i);
+    store(scores + i, p);
+    sum = add(sum, p);
+  }
+  total = sum_16(sum);
 }
 
 // Brings a page's keys (or values) into float32.
@@ -118,7 +86,7 @@ WAZN_INLINE const float* as_floats(const uint8_t* page, int64_t offset, int64_t 
                                    float* scratch) {
   if (!half) return (const float*)page + offset;
   const uint16_t* source = (const uint16_t*)page + offset;
-  for (int64_t i = 0; i < count; i += 8) store(scratch + i, load_f16(source + i));
+  for (int64_t i = 0; i < count; i += 16) store(scratch + i, load_f16(source + i));
   return scratch;
 }
 
@@ -131,15 +99,15 @@ WAZN_INLINE void merge(RowState& state, float* out, float top, float total, cons
                        int64_t head_dim, bool first) {
   if (first) {
     state = {top, total};
-    for (int64_t d = 0; d < head_dim; d += 8) store(out + d, load(values + d));
+    for (int64_t d = 0; d < head_dim; d += 16) store(out + d, load(values + d));
     return;
   }
   const float highest = state.top > top ? state.top : top;
-  float factors[8] = {state.top - highest, top - highest};
+  float factors[16] = {state.top - highest, top - highest};
   store(factors, exp(load(factors)));
   const Floats old_factor = splat(factors[0]), new_factor = splat(factors[1]);
   state = {highest, __builtin_fmaf(total, factors[1], state.total * factors[0])};
-  for (int64_t d = 0; d < head_dim; d += 8)
+  for (int64_t d = 0; d < head_dim; d += 16)
     store(out + d, fma(load(values + d), new_factor, mul(load(out + d), old_factor)));
 }
 
@@ -180,7 +148,7 @@ void attend(const Attention& t, uint8_t* scratch) {
   }
   for (int64_t r = 0; r < rows; ++r) {
     float* target = t.out + r / t.group * t.stride + r % t.group * dim;
-    for (int64_t d = 0; d < dim; d += 8)
+    for (int64_t d = 0; d < dim; d += 16)
       store(target + d, div(load(result + r * dim + d), splat(state[r].total)));
   }
 }

@@ -8,6 +8,7 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
+#include <algorithm>
 #include <cstring>
 #include <stdexcept>
 
@@ -213,11 +214,14 @@ NB_MODULE(_core, m) {
       .def_prop_ro("segments", &Program::segments)
       .def_prop_ro("head_dim", [](const Program& p) { return p.kv().head_dim; })
       .def("buffer",
-           [](Program& p, int64_t columns, bool by_32, bool by_256) {
-             if (columns < 1 || (by_32 && columns % 32) || (by_256 && columns % 256))
+           [](Program& p, int64_t columns, const std::string& form) {
+             const auto& forms = {"none", "narrow", "wide"};
+             const auto found = std::find(forms.begin(), forms.end(), form);
+             if (found == forms.end()) throw std::invalid_argument("there is no form " + form);
+             if (columns < 1 || (form != "none" && columns % 32))
                throw std::invalid_argument("a buffer of " + std::to_string(columns) +
                                            " columns cannot be quantised in whole blocks");
-             return p.add_buffer(columns, {by_32, by_256});
+             return p.add_buffer(columns, (Form)(found - forms.begin()));
            })
       .def("embed",
            [](Program& p, std::shared_ptr<Weight> table, int out) {

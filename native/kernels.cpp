@@ -12,11 +12,12 @@ namespace wazn {
 
 const Kernels* WAZN_TABLE(WAZN_ISA)() {
   static const Kernels table = {WAZN_STRING(WAZN_ISA),
+                                kTile,
                                 linear,
                                 linear_exact,
                                 dequantize_row,
-                                quantize_32,
-                                quantize_256,
+                                quantize,
+                                quantize_wide,
                                 rms_norm,
                                 swiglu,
                                 rope,

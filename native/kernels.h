@@ -36,26 +36,31 @@ struct Matrix {
   Layout layout;
 };
 
-// Activations of `rows` rows. Only the forms that some consumer reads are filled.
-//   floats   (rows, columns)
-//   by_32    int8 (rows, columns), scales (rows, columns/32), sums int32 (rows, columns/32)
-//   by_256   int8 (rows, columns), scales (rows, columns/256), sums int16 per 16 and per 32 columns
-struct Quantised32 {
+constexpr int64_t kScaleSpan = 256;  // columns that share a float scale of activations
+
+// One row of quantised activations: value = scale * multiplier * code, with a float scale for each
+// 256 columns (the last span may be shorter) and an integer multiplier for each 16. Codes are in the
+// order of the instruction set (see simd.h). Sums are those of multiplier * code over 16 and 32
+// columns.
+struct Narrow {
   int8_t* codes;
+  int16_t* multipliers;
+  int32_t *sums_16, *sums_32;
   float* scales;
-  int32_t* sums;
 };
-struct Quantised256 {
-  int8_t* codes;
+// The same with 16-bit codes and without multipliers, for the vocabulary head.
+struct Wide {
+  int16_t* codes;
+  int32_t *sums_16, *sums_32;
   float* scales;
-  int16_t* sums_16;
-  int16_t* sums_32;
 };
+// Activations (rows, columns): as floats and, where a quantised product reads them, one of the
+// quantised forms of each row.
 struct Activation {
   int64_t columns;
   float* floats;
-  Quantised32 by_32;
-  Quantised256 by_256;
+  Narrow* narrow;
+  Wide* wide;
 };
 
 // Where a product goes: out[row * stride + column] = product (+ bias) (+ what was there).
@@ -83,6 +88,7 @@ struct Attention {
 // Everything an instruction set must provide. Scratch is 64-byte aligned, per thread.
 struct Kernels {
   const char* name;
+  int64_t tile;  // rows that one pass over the weights can serve
   // Panels [first, last) of w times `rows` rows of x; `exact` computes in float32 on dequantised
   // weights.
   void (*linear)(const Matrix& w, const Activation& x, int64_t rows, int64_t first, int64_t last,
@@ -91,8 +97,8 @@ struct Kernels {
                        int64_t last, const Output& out, uint8_t* scratch);
   // One row of w as floats.
   void (*dequantize_row)(const Matrix& w, int64_t row, float* out);
-  void (*quantize_32)(const float* x, int64_t columns, const Quantised32& out);
-  void (*quantize_256)(const float* x, int64_t columns, const Quantised256& out);
+  void (*quantize)(const float* x, int64_t columns, const Narrow& out);
+  void (*quantize_wide)(const float* x, int64_t columns, const Wide& out);
   void (*rms_norm)(const float* x, const float* weight, int64_t columns, float eps, float* out);
   void (*swiglu)(const float* gate, const float* up, int64_t columns, float* out);
   void (*rope)(float* x, int64_t heads, int64_t head_dim, const float* angles, bool interleaved);
@@ -103,12 +109,18 @@ struct Kernels {
 };
 
 int64_t panel_bytes(Layout layout, int64_t columns);
-int64_t linear_scratch_bytes(int64_t columns);
+int64_t linear_scratch_bytes(int64_t columns, int64_t max_rows);
 int64_t attention_scratch_bytes(int64_t head_dim);
 int64_t kv_page_bytes(int64_t head_dim, bool half);  // keys and values of one KV head
 
 constexpr int64_t kAttentionRows = 24;  // query rows (positions x group) per attention tile
 
+constexpr int64_t num_scale_spans(int64_t columns) {
+  return (columns + kScaleSpan - 1) / kScaleSpan;
+}
+
 const Kernels* avx2_kernels();
+const Kernels* avx_vnni_kernels();
+const Kernels* avx512_vnni_kernels();
 
 }  // namespace wazn

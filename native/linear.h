@@ -1,6 +1,7 @@
 // Matrix products on packed panels. The arithmetic of one output is a fixed sequence over the
-// columns, whatever the number of rows: exact integer sums per block, one float step per block.
-// So a product alone (GEMV) and one among hundreds (GEMM) agree to the bit.
+// columns, whatever the number of rows: exact integer sums per group of columns that share a scale,
+// one float step per group, one more per 256 columns. So a product alone (GEMV) and one among
+// hundreds (GEMM) agree to the bit, on every instruction set.
 #pragma once
 
 #include "formats.h"
@@ -8,33 +9,24 @@
 namespace {
 
 using wazn::Activation;
+using wazn::kScaleSpan;
 using wazn::Matrix;
 using wazn::Output;
 
-constexpr int kTile = 4;       // activation rows per tile: 8 int16 accumulators, 2 weights, 2 temps
-constexpr int kFloatTile = 6;  // 12 float accumulators
+WAZN_INLINE int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 
-// One activation row in the form a format wants.
-struct Row {
-  const int8_t* codes;
-  const float* scales;
-  const int32_t* sums;   // per 32 (32-column formats)
-  const int16_t* pairs;  // per sub-block (256-column formats)
-};
-
-template <class F>
-WAZN_INLINE Row row_of(const Activation& x, int64_t m) {
-  if constexpr (F::kSpan == 32) {
-    const int64_t blocks = x.columns / 32;
-    return {x.by_32.codes + m * x.columns, x.by_32.scales + m * blocks, x.by_32.sums + m * blocks,
-            nullptr};
-  } else {
-    const int16_t* pairs = F::kSubs == 8 ? x.by_256.sums_32 + m * (x.columns / 32)
-                                         : x.by_256.sums_16 + m * (x.columns / 16);
-    return {x.by_256.codes + m * x.columns, x.by_256.scales + m * (x.columns / 256), nullptr,
-            pairs};
-  }
+// Calls f.template operator()<n>() for 1 <= n <= N.
+template <int N, class F>
+WAZN_INLINE void with_count(int64_t n, F&& f) {
+  if (n == N) return f.template operator()<N>();
+  if constexpr (N > 1) with_count<N - 1>(n, f);
 }
+
+// Signed codes become unsigned where the dot product wants that.
+template <class F>
+constexpr bool kIsFlipped = kIsUnsigned && F::Codec::kDepth == 0;
+template <class F>
+constexpr int kCodeOffset = F::kOffset + (kIsFlipped<F> ? 128 : 0);
 
 // Where a tile finds its weights: Direct unpacks in registers (few rows, memory-bound), Expanded
 // reads codes and scales that were unpacked once for many rows.
@@ -42,209 +34,166 @@ template <class F>
 struct Direct {
   const uint8_t* panel;
 
-  WAZN_INLINE const uint8_t* block(int64_t i) const { return panel + i * F::kBytes; }
-  WAZN_INLINE void group(int64_t b, int j, Bytes (&w)[2]) const {
-    constexpr int64_t per_block = F::kSpan / 32;
-    F::Codec::group(block(b / per_block) + b % per_block * F::Codec::kBytes, j, w);
+  WAZN_INLINE void lines(int64_t b, int i, Bytes (&w)[2]) const {
+    F::Codec::lines(F::codes(panel, b), i, w);
+    pair_lines(w[0], w[1]);
+    if constexpr (kIsFlipped<F>)
+      for (int l = 0; l < 2; ++l) w[l] = flip_signs(w[l]);
   }
-  WAZN_INLINE void scales(int64_t i, Floats (&d)[2], Floats (&m)[2]) const {
-    F::scales(block(i), d, m);
-  }
-  WAZN_INLINE void sub_scale(int64_t i, int sub, Halves (&s)[2]) const {
-    Halves pair[2];
-    F::scale_pair(block(i), sub / 2, pair);
-    for (int h = 0; h < 2; ++h) s[h] = sub % 2 ? second_of_pairs(pair[h]) : first_of_pairs(pair[h]);
-  }
-  WAZN_INLINE void correction(int64_t i, int pair, Halves (&s)[2]) const {
-    if constexpr (F::kHasMin)
-      F::min_pair(block(i), pair, s);
-    else
-      F::scale_pair(block(i), pair, s);
+  WAZN_INLINE void scales(int64_t b, Floats (&d)[F::kGroups], Floats (&m)[F::kGroups]) const {
+    F::scales(panel, b, d, m);
   }
 };
 
 template <class F>
 struct Expanded {
-  static constexpr int64_t kSubs = F::kSpan == 32 ? 0 : F::kSpan / 16;  // room for 16 sub-blocks
-  uint8_t* codes;                                                       // [columns / 4][16 rows][4]
-  float* scale;          // [blocks][2][16 rows]: scale, min
-  int16_t* sub;          // [blocks][sub-blocks][16 rows][2]
-  int16_t* corrections;  // [blocks][pairs][16 rows][2]
+  static constexpr int kScales = F::kGroups * (F::kHasMin ? 2 : 1);
+  uint8_t* codes;  // [blocks][8 lines][16 rows][4]
+  float* values;   // [blocks][scales, then mins][16 rows]
 
-  Expanded(uint8_t* scratch, int64_t columns) {
-    codes = scratch;
-    scale = (float*)(codes + columns * kPanelRows);
-    sub = (int16_t*)(scale + columns / F::kSpan * 2 * kPanelRows);
-    corrections = sub + columns / F::kSpan * kSubs * 2 * kPanelRows;
-  }
-  void fill(const uint8_t* panel, int64_t columns) {
-    const Direct<F> source{panel};
-    Bytes w[2];
-    for (int64_t b = 0; b < columns / 32; ++b)
-      for (int j = 0; j < 8; ++j) {
-        source.group(b, j, w);
-        for (int h = 0; h < 2; ++h) store_bytes(codes + b * 512 + 64 * j + 32 * h, w[h]);
+  Expanded(uint8_t* scratch, int64_t blocks)
+      : codes(scratch), values((float*)(scratch + blocks * 512)) {}
+  void fill(const Direct<F>& source, int64_t first, int64_t last) {
+    for (int64_t b = first; b < last; ++b) {
+      Bytes w[2];
+      for (int i = 0; i < 4; ++i) {
+        source.lines(b, i, w);
+        for (int l = 0; l < 2; ++l) store_line(codes + (b - first) * 512 + 128 * i + 64 * l, w[l]);
       }
-    for (int64_t i = 0; i < columns / F::kSpan; ++i) {
-      Floats d[2], m[2];
-      source.scales(i, d, m);
-      for (int h = 0; h < 2; ++h) {
-        store(scale + 32 * i + 8 * h, d[h]);
-        store(scale + 32 * i + 16 + 8 * h, m[h]);
-      }
-      if constexpr (F::kSpan == 256) {
-        for (int s = 0; s < F::kSubs; ++s) {
-          source.sub_scale(i, s, w);
-          for (int h = 0; h < 2; ++h) store_bytes(sub + (i * kSubs + s) * 32 + 16 * h, w[h]);
-        }
-        for (int s = 0; s < F::kSubs / 2; ++s) {
-          source.correction(i, s, w);
-          for (int h = 0; h < 2; ++h)
-            store_bytes(corrections + (i * kSubs / 2 + s) * 32 + 16 * h, w[h]);
-        }
+      Floats d[F::kGroups], m[F::kGroups];
+      source.scales(b, d, m);
+      float* v = values + (b - first) * kScales * kPanelRows;
+      for (int g = 0; g < F::kGroups; ++g) {
+        store(v + g * kPanelRows, d[g]);
+        if constexpr (F::kHasMin) store(v + (F::kGroups + g) * kPanelRows, m[g]);
       }
     }
   }
-  WAZN_INLINE void group(int64_t b, int j, Bytes (&w)[2]) const {
-    for (int h = 0; h < 2; ++h) w[h] = load_bytes(codes + b * 512 + 64 * j + 32 * h);
+  WAZN_INLINE void lines(int64_t b, int i, Bytes (&w)[2]) const {
+    for (int l = 0; l < 2; ++l) w[l] = load_line(codes + b * 512 + 128 * i + 64 * l);
   }
-  WAZN_INLINE void scales(int64_t i, Floats (&d)[2], Floats (&m)[2]) const {
-    for (int h = 0; h < 2; ++h) {
-      d[h] = load(scale + 32 * i + 8 * h);
-      m[h] = load(scale + 32 * i + 16 + 8 * h);
+  WAZN_INLINE void scales(int64_t b, Floats (&d)[F::kGroups], Floats (&m)[F::kGroups]) const {
+    const float* v = values + b * kScales * kPanelRows;
+    for (int g = 0; g < F::kGroups; ++g) {
+      d[g] = load(v + g * kPanelRows);
+      if constexpr (F::kHasMin) m[g] = load(v + (F::kGroups + g) * kPanelRows);
     }
-  }
-  WAZN_INLINE void sub_scale(int64_t i, int s, Halves (&out)[2]) const {
-    for (int h = 0; h < 2; ++h) out[h] = load_bytes(sub + (i * kSubs + s) * 32 + 16 * h);
-  }
-  WAZN_INLINE void correction(int64_t i, int pair, Halves (&out)[2]) const {
-    for (int h = 0; h < 2; ++h)
-      out[h] = load_bytes(corrections + (i * kSubs / 2 + pair) * 32 + 16 * h);
   }
 };
 
-// int16 sums of groups [first, first + count) of block b for Y rows.
+// The integer sums of one block, of Y rows of 8-bit activations: of both halves, or each.
 template <class F, int Y, class Source>
-WAZN_INLINE void sum_groups(const Source& w, int64_t b, int first, int count, const Row (&x)[Y],
-                            Halves (&acc)[Y][2]) {
-  for (int y = 0; y < Y; ++y) acc[y][0] = acc[y][1] = no_words();
-#pragma GCC unroll 8
-  for (int k = 0; k < count; ++k) {
-    // Whole blocks take the groups that share a byte of nibbles one after the other.
-    const int j = count == 8 ? (k / 2 + (k % 2) * 4) : first + k;
-    Bytes q[2], u[2];
-    w.group(b, j, q);
-    if constexpr (F::Codec::kSigned)
-      for (int h = 0; h < 2; ++h) u[h] = abs_bytes(q[h]);
-    for (int y = 0; y < Y; ++y) {
-      const Bytes a = repeat_4(x[y].codes + 32 * b + 4 * j);
-      for (int h = 0; h < 2; ++h) {
-        if constexpr (F::Codec::kSigned) {
-          acc[y][h] = dot_2(u[h], with_sign(a, q[h]));
-        } else {
-          acc[y][h] = add_halves(acc[y][h], dot_2(q[h], a));
-          fence(acc[y][h]);
-        }
-      }
-    }
-  }
-}
-
-// Y rows against one panel of a 32-column format.
-template <class F, int Y, class Source>
-WAZN_INLINE void tile_32(const Source& w, int64_t columns, const Row (&x)[Y], Floats (&out)[Y][2]) {
-  const Halves ones = _mm256_set1_epi16(1);
-  for (int64_t b = 0; b < columns / 32; ++b) {
-    Words sum[Y][2];
-    for (int first = 0; first < 8; first += F::Codec::kDepth) {
-      Halves acc[Y][2];
-      sum_groups<F, Y>(w, b, first, F::Codec::kDepth, x, acc);
+WAZN_INLINE void sum_block(const Source& w, int64_t b, const wazn::Narrow (&x)[Y], int64_t xb,
+                           Words (&sum)[Y][F::kGroups]) {
+  constexpr int steps = depth<F::Codec::kDepth>();
+  Dots dots[Y];
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) {
+    Bytes q[2];
+    w.lines(b, i, q);
+#pragma GCC unroll 2
+    for (int l = 0; l < 2; ++l) {
+      const int line = 2 * i + l;
+      if (line % steps == 0)
+        for (int y = 0; y < Y; ++y) dots[y] = no_dots();
       for (int y = 0; y < Y; ++y)
-        for (int h = 0; h < 2; ++h) {
-          const Words part = dot_2_halves(acc[y][h], ones);
-          sum[y][h] = first == 0 ? part : add_words(sum[y][h], part);
+        dot<F::Codec::kDepth>(dots[y], line, q[l], x[y].codes + 32 * xb + 4 * line);
+      if (line % steps != steps - 1) continue;
+      for (int y = 0; y < Y; ++y) {
+        const Pair m = load_pair(x[y].multipliers + 2 * xb);
+        Words part[F::kGroups];
+        if constexpr (F::kGroups == 1) {
+          part[0] = weigh<F::Codec::kIsSmall>(dots[y], m);
+        } else {
+          part[0] = weigh_first(dots[y], m);
+          part[1] = weigh_second(dots[y], m);
         }
-    }
-    Floats d[2], m[2];
-    w.scales(b, d, m);
-    for (int y = 0; y < Y; ++y) {
-      const Floats scale = splat(x[y].scales[b]);
-      Words offset;
-      if constexpr (F::kOffsetBits >= 0)
-        offset = shift_words_left(splat(x[y].sums[b]), F::kOffsetBits);
-      Floats row_sum;
-      if constexpr (F::kHasMin) row_sum = mul(scale, splat((float)x[y].sums[b]));
-      for (int h = 0; h < 2; ++h) {
-        Words s = sum[y][h];
-        if constexpr (F::kOffsetBits >= 0) s = sub_words(s, offset);
-        out[y][h] = fma(d[h], mul(scale, to_floats(s)), out[y][h]);
-        if constexpr (F::kHasMin) out[y][h] = fma(m[h], row_sum, out[y][h]);
+        for (int g = 0; g < F::kGroups; ++g)
+          sum[y][g] = line < steps ? part[g] : add(sum[y][g], part[g]);
       }
     }
   }
 }
 
-// Y rows against one panel of a 256-column format: sub-scales multiply inside the integer sums.
+// The same of 16-bit activations.
 template <class F, int Y, class Source>
-WAZN_INLINE void tile_256(const Source& w, int64_t columns, const Row (&x)[Y],
-                          Floats (&out)[Y][2]) {
-  constexpr int groups_per_sub = 64 / F::kSubs;
-  constexpr int step = F::Codec::kDepth < groups_per_sub ? F::Codec::kDepth : groups_per_sub;
-  for (int64_t i = 0; i < columns / 256; ++i) {
-    Words sum[Y][2], low[Y][2];
-    for (int y = 0; y < Y; ++y) sum[y][0] = sum[y][1] = low[y][0] = low[y][1] = no_words();
-    for (int b = 0; b < 8; ++b) {
-#pragma GCC unroll 8
-      for (int first = 0; first < 8; first += step) {
-        Halves acc[Y][2], s[2];
-        sum_groups<F, Y>(w, 8 * i + b, first, step, x, acc);
-        w.sub_scale(i, (8 * b + first) / groups_per_sub, s);
-        for (int y = 0; y < Y; ++y)
-          for (int h = 0; h < 2; ++h)
-            sum[y][h] = add_words(sum[y][h], dot_2_halves(acc[y][h], s[h]));
-      }
+WAZN_INLINE void sum_block(const Source& w, int64_t b, const wazn::Wide (&x)[Y], int64_t xb,
+                           Words (&sum)[Y][F::kGroups]) {
+  Words half[Y][2];
+  for (int y = 0; y < Y; ++y) half[y][0] = half[y][1] = no_words();
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) {
+    Bytes q[2];
+    w.lines(b, i, q);
+#pragma GCC unroll 2
+    for (int l = 0; l < 2; ++l) {
+      const Widened v = widen(q[l], F::Codec::kDepth == 0 && !kIsFlipped<F>);
+      const int line = 2 * i + l;
+      for (int y = 0; y < Y; ++y) dot_wide(half[y], line, v, x[y].codes + 32 * xb + 4 * line);
     }
-    if constexpr (F::kHasMin || F::kOffsetBits >= 0) {
-      for (int pair = 0; pair < F::kSubs / 2; ++pair) {
-        Halves s[2];
-        w.correction(i, pair, s);
-        for (int y = 0; y < Y; ++y) {
-          const Halves a = repeat_2(x[y].pairs + F::kSubs * i + 2 * pair);
-          for (int h = 0; h < 2; ++h) low[y][h] = add_words(low[y][h], dot_2_halves(s[h], a));
+  }
+  for (int y = 0; y < Y; ++y) {
+    if constexpr (F::kGroups == 1) {
+      sum[y][0] = add(half[y][0], half[y][1]);
+    } else {
+      sum[y][0] = half[y][0];
+      sum[y][1] = half[y][1];
+    }
+  }
+}
+
+template <int kOffset>
+WAZN_INLINE Words times_offset(int32_t sum) {
+  if constexpr ((kOffset & (kOffset - 1)) == 0)
+    return shift_left<__builtin_ctz(kOffset)>(splat(sum));
+  return splat(kOffset * sum);
+}
+
+// Rows per tile; the head's 16-bit activations come in few rows.
+template <class X>
+constexpr int kTileOf = kTile;
+template <>
+constexpr int kTileOf<wazn::Wide> = 4;
+
+// Adds Y rows x blocks [first, last) of one panel to `out`; block `first` is block 0 of `w`. X says
+// how wide the activations are.
+template <class F, int Y, class X, class Source>
+WAZN_INLINE void tile(const Source& w, int64_t first, int64_t last, const X (&x)[Y],
+                      Floats (&out)[Y]) {
+  constexpr int64_t span = kScaleSpan / 32;
+  for (int64_t start = first; start < last; start += span) {
+    Floats total[Y];
+    for (int y = 0; y < Y; ++y) total[y] = zero();
+    const int64_t stop = smaller(start + span, last);
+    for (int64_t b = start; b < stop; ++b) {
+      Words sum[Y][F::kGroups];
+      sum_block<F, Y>(w, b - first, x, b, sum);
+      Floats d[F::kGroups], m[F::kGroups];
+      w.scales(b - first, d, m);
+      for (int y = 0; y < Y; ++y) {
+        const int32_t* sums = F::kGroups == 2 ? x[y].sums_16 + 2 * b : x[y].sums_32 + b;
+        for (int g = 0; g < F::kGroups; ++g) {
+          Words s = sum[y][g];
+          if constexpr (kCodeOffset<F> != 0) s = sub(s, times_offset<kCodeOffset<F>>(sums[g]));
+          total[y] = fma(d[g], to_floats(s), total[y]);
+          if constexpr (F::kHasMin) total[y] = fma(m[g], to_floats(splat(sums[g])), total[y]);
         }
       }
     }
-    Floats d[2], m[2];
-    w.scales(i, d, m);
-    for (int y = 0; y < Y; ++y) {
-      const Floats scale = splat(x[y].scales[i]);
-      for (int h = 0; h < 2; ++h) {
-        Words s = sum[y][h];
-        if constexpr (F::kOffsetBits >= 0)
-          s = sub_words(s, shift_words_left(low[y][h], F::kOffsetBits));
-        out[y][h] = fma(d[h], mul(scale, to_floats(s)), out[y][h]);
-        if constexpr (F::kHasMin)
-          out[y][h] = fnma(m[h], mul(scale, to_floats(low[y][h])), out[y][h]);
-      }
-    }
+    for (int y = 0; y < Y; ++y) out[y] = fma(total[y], splat(x[y].scales[start / span]), out[y]);
   }
 }
 
 // Adds bias and what was there, and writes the 16 (or fewer) outputs of one row.
-WAZN_INLINE void finish(const Output& out, int64_t row, int64_t column, int64_t count,
-                        Floats (&sum)[2]) {
+WAZN_INLINE void finish(const Output& out, int64_t row, int64_t column, int64_t count, Floats sum) {
   float* target = out.data + row * out.stride + column;
   if (count >= kPanelRows) {
-    for (int h = 0; h < 2; ++h) {
-      Floats v = sum[h];
-      if (out.bias) v = add(v, load(out.bias + column + 8 * h));
-      if (out.accumulate) v = add(load(target + 8 * h), v);
-      store(target + 8 * h, v);
-    }
-    return;
+    if (out.bias) sum = add(sum, load(out.bias + column));
+    if (out.accumulate) sum = add(load(target), sum);
+    return store(target, sum);
   }
   float values[kPanelRows];
-  for (int h = 0; h < 2; ++h) store(values + 8 * h, sum[h]);
+  store(values, sum);
   for (int64_t r = 0; r < count; ++r) {
     float v = values[r];
     if (out.bias) v = v + out.bias[column + r];
@@ -252,58 +201,63 @@ WAZN_INLINE void finish(const Output& out, int64_t row, int64_t column, int64_t 
   }
 }
 
-template <class F, int Y, class Source>
-WAZN_INLINE void linear_tile(const Source& w, const Activation& x, int64_t m, const Output& out,
-                             int64_t column, int64_t count) {
-  Row rows[Y];
-  Floats sum[Y][2];
+// A panel's part in a product: blocks [first, last) of `num_rows` rows, into `sums` [rows][16] or,
+// with the last block, to where the product goes.
+struct Part {
+  int64_t first, last, num_blocks;
+  float* sums;
+  int64_t column, count;  // of the output
+};
+
+template <class F, int Y, class X, class Source>
+void tile_of_rows(const Source& w, const X* x, int64_t row, const Part& part, const Output& out) {
+  X rows[Y];
+  Floats sum[Y];
   for (int y = 0; y < Y; ++y) {
-    rows[y] = row_of<F>(x, m + y);
-    sum[y][0] = sum[y][1] = zero();
+    rows[y] = x[row + y];
+    sum[y] = part.first == 0 ? zero() : load(part.sums + (row + y) * kPanelRows);
   }
-  if constexpr (F::kSpan == 32)
-    tile_32<F, Y>(w, x.columns, rows, sum);
-  else
-    tile_256<F, Y>(w, x.columns, rows, sum);
-  for (int y = 0; y < Y; ++y) finish(out, m + y, column, count, sum[y]);
-}
-
-// Rows [m, m + count) in one tile, count <= 4.
-template <class F, class Source>
-void linear_rows(const Source& w, const Activation& x, int64_t m, int64_t num_rows,
-                 const Output& out, int64_t column, int64_t count) {
-  switch (num_rows) {
-    case 1:
-      return linear_tile<F, 1>(w, x, m, out, column, count);
-    case 2:
-      return linear_tile<F, 2>(w, x, m, out, column, count);
-    case 3:
-      return linear_tile<F, 3>(w, x, m, out, column, count);
-    case 4:
-      return linear_tile<F, 4>(w, x, m, out, column, count);
+  tile<F, Y>(w, part.first, part.last, rows, sum);
+  for (int y = 0; y < Y; ++y) {
+    if (part.last == part.num_blocks)
+      finish(out, row + y, part.column, part.count, sum[y]);
+    else
+      store(part.sums + (row + y) * kPanelRows, sum[y]);
   }
 }
 
-WAZN_INLINE int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+// Rows [row, row + num_rows) in one tile, num_rows <= kTileOf<X>.
+template <class F, class X, class Source>
+WAZN_INLINE void rows_in_one_tile(const Source& w, const X* x, int64_t row, int64_t num_rows,
+                                  const Part& part, const Output& out) {
+  with_count<kTileOf<X>>(num_rows, [&]<int Y>() { tile_of_rows<F, Y>(w, x, row, part, out); });
+}
 
-template <class F>
-void linear_quantised(const Matrix& w, const Activation& x, int64_t rows, int64_t first,
-                      int64_t last, const Output& out, uint8_t* scratch) {
-  const int64_t bytes = w.columns / F::kSpan * F::kBytes;
-  const int64_t tiles = (rows + kTile - 1) / kTile;
-  Expanded<F> expanded(scratch, w.columns);
+// Unpacks `kChunk` blocks of a panel at a time: with the rows of a tile they stay in the first-level
+// cache while all tiles pass.
+constexpr int64_t kChunk = 32;
+
+template <class F, class X>
+void linear_rows(const Matrix& w, const X* x, int64_t rows, int64_t first, int64_t last,
+                 const Output& out, uint8_t* scratch) {
+  const int64_t blocks = w.columns / 32, tiles = (rows + kTileOf<X> - 1) / kTileOf<X>;
+  Expanded<F> expanded(scratch, kChunk);
+  float* sums = expanded.values + kChunk * Expanded<F>::kScales * kPanelRows;
   for (int64_t p = first; p < last; ++p) {
-    const uint8_t* panel = w.data + p * bytes;
+    const Direct<F> panel{w.data + p * (w.columns / F::kSpan * F::kBytes)};
     const int64_t column = p * kPanelRows, count = smaller(kPanelRows, w.rows - column);
-    if (rows <= kTile) {
-      linear_rows<F>(Direct<F>{panel}, x, 0, rows, out, column, count);
+    if (rows <= kTileOf<X>) {
+      rows_in_one_tile<F>(panel, x, 0, rows, {0, blocks, blocks, sums, column, count}, out);
       continue;
     }
-    expanded.fill(panel, w.columns);
-    for (int64_t t = 0, m = 0; t < tiles; ++t) {  // even tiles, never a remainder of one
-      const int64_t next = (t + 1) * rows / tiles;
-      linear_rows<F>(expanded, x, m, next - m, out, column, count);
-      m = next;
+    for (int64_t b = 0; b < blocks; b += kChunk) {
+      const Part part = {b, smaller(b + kChunk, blocks), blocks, sums, column, count};
+      expanded.fill(panel, part.first, part.last);
+      for (int64_t t = 0, m = 0; t < tiles; ++t) {  // even tiles, never a remainder of one
+        const int64_t next = (t + 1) * rows / tiles;
+        rows_in_one_tile<F>(expanded, x, m, next - m, part, out);
+        m = next;
+      }
     }
   }
 }
@@ -312,20 +266,15 @@ void linear_quantised(const Matrix& w, const Activation& x, int64_t rows, int64_
 template <class E, int Y, int P>
 WAZN_INLINE void float_tile(const uint8_t* panel, int64_t bytes, const Activation& x, int64_t m,
                             const Output& out, int64_t column, int64_t count) {
-  Floats sum[P][Y][2];
+  Floats sum[P][Y];
   const float* rows[Y];
   for (int y = 0; y < Y; ++y) rows[y] = x.floats + (m + y) * x.columns;
   for (int p = 0; p < P; ++p)
-    for (int y = 0; y < Y; ++y) sum[p][y][0] = sum[p][y][1] = zero();
+    for (int y = 0; y < Y; ++y) sum[p][y] = zero();
   for (int64_t k = 0; k < x.columns; ++k)
     for (int p = 0; p < P; ++p) {
-      const uint8_t* source = panel + p * bytes + k * E::kBytes;
-      const Floats w0 = E::read(source, 0), w1 = E::read(source, 1);
-      for (int y = 0; y < Y; ++y) {
-        const Floats a = splat(rows[y][k]);
-        sum[p][y][0] = fma(w0, a, sum[p][y][0]);
-        sum[p][y][1] = fma(w1, a, sum[p][y][1]);
-      }
+      const Floats w = E::read(panel + p * bytes + k * E::kBytes);
+      for (int y = 0; y < Y; ++y) sum[p][y] = fma(w, splat(rows[y][k]), sum[p][y]);
     }
   for (int p = 0; p < P; ++p)
     for (int y = 0; y < Y; ++y)
@@ -335,20 +284,8 @@ WAZN_INLINE void float_tile(const uint8_t* panel, int64_t bytes, const Activatio
 template <class E>
 void float_rows(const uint8_t* panel, const Activation& x, int64_t m, int64_t num_rows,
                 const Output& out, int64_t column, int64_t count) {
-  switch (num_rows) {
-    case 1:
-      return float_tile<E, 1, 1>(panel, 0, x, m, out, column, count);
-    case 2:
-      return float_tile<E, 2, 1>(panel, 0, x, m, out, column, count);
-    case 3:
-      return float_tile<E, 3, 1>(panel, 0, x, m, out, column, count);
-    case 4:
-      return float_tile<E, 4, 1>(panel, 0, x, m, out, column, count);
-    case 5:
-      return float_tile<E, 5, 1>(panel, 0, x, m, out, column, count);
-    case 6:
-      return float_tile<E, 6, 1>(panel, 0, x, m, out, column, count);
-  }
+  with_count<kFloatTile>(
+      num_rows, [&]<int Y>() { float_tile<E, Y, 1>(panel, 0, x, m, out, column, count); });
 }
 
 template <class E>
@@ -377,8 +314,7 @@ void linear_float(const Matrix& w, const Activation& x, int64_t rows, int64_t fi
       float_rows<E>(panel, x, 0, rows, out, column, w.rows - column);
     } else {
       for (int64_t k = 0; k < w.columns; ++k)
-        for (int h = 0; h < 2; ++h)
-          store(expanded + k * kPanelRows + 8 * h, E::read(panel + k * E::kBytes, h));
+        store(expanded + k * kPanelRows, E::read(panel + k * E::kBytes));
       all_float_rows<Float32>(scratch, x, rows, out, column, w.rows - column);
     }
   }
@@ -395,8 +331,12 @@ void linear(const Matrix& w, const Activation& x, int64_t rows, int64_t first, i
     case Layout::kBF16:
       return linear_float<BrainFloat16>(w, x, rows, first, last, out, scratch);
     default:
-      with_format(w.layout,
-                  [&]<class F>() { linear_quantised<F>(w, x, rows, first, last, out, scratch); });
+      with_format(w.layout, [&]<class F>() {
+        if (x.wide)
+          linear_rows<F>(w, x.wide, rows, first, last, out, scratch);
+        else
+          linear_rows<F>(w, x.narrow, rows, first, last, out, scratch);
+      });
   }
 }
 
@@ -408,8 +348,8 @@ void linear_exact(const Matrix& w, const Activation& x, int64_t rows, int64_t fi
     const int64_t bytes = w.columns / F::kSpan * F::kBytes;
     for (int64_t p = first; p < last; ++p) {
       float* expanded = (float*)scratch;
-      for (int64_t k = 0; k < w.columns; k += 32)
-        dequantize_32<F>(w.data + p * bytes, k, expanded + k * kPanelRows);
+      for (int64_t b = 0; b < w.columns / 32; ++b)
+        dequantize_32<F>(w.data + p * bytes, b, expanded + b * 32 * kPanelRows);
       all_float_rows<Float32>(scratch, x, rows, out, p * kPanelRows, w.rows - p * kPanelRows);
     }
   });
@@ -420,7 +360,7 @@ void read_float_row(const Matrix& w, int64_t row, float* out) {
   const uint8_t* panel = w.data + row / kPanelRows * w.columns * E::kBytes;
   float values[kPanelRows];
   for (int64_t k = 0; k < w.columns; ++k) {
-    for (int h = 0; h < 2; ++h) store(values + 8 * h, E::read(panel + k * E::kBytes, h));
+    store(values, E::read(panel + k * E::kBytes));
     out[k] = values[row % kPanelRows];
   }
 }
@@ -438,9 +378,9 @@ void dequantize_row(const Matrix& w, int64_t row, float* out) {
       with_format(w.layout, [&]<class F>() {
         const uint8_t* panel = w.data + row / kPanelRows * (w.columns / F::kSpan * F::kBytes);
         float block[32 * kPanelRows];
-        for (int64_t k = 0; k < w.columns; k += 32) {
-          dequantize_32<F>(panel, k, block);
-          for (int i = 0; i < 32; ++i) out[k + i] = block[i * kPanelRows + row % kPanelRows];
+        for (int64_t b = 0; b < w.columns / 32; ++b) {
+          dequantize_32<F>(panel, b, block);
+          for (int i = 0; i < 32; ++i) out[32 * b + i] = block[i * kPanelRows + row % kPanelRows];
         }
       });
   }

@@ -6,6 +6,10 @@
 #include <memory>
 #include <stdexcept>
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
 #include "memory.h"
 
 namespace wazn {
@@ -17,30 +21,51 @@ double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-bool has_avx2() {
 #if defined(__x86_64__)
-  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-         __builtin_cpu_supports("f16c");
+bool has_avx_vnni() {  // leaf 7.1, bit 4 of eax; gcc 12 has no name for it
+  unsigned a, b, c, d;
+  return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & 16);
+}
+#endif
+
+// Every set of kernels that was compiled, best first, and whether this CPU can run it.
+struct Isa {
+  const Kernels* (*kernels)();
+  bool is_supported;
+};
+std::vector<Isa> all_isas() {
+#if defined(__x86_64__)
+  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+                    __builtin_cpu_supports("f16c");
+  const bool avx512_vnni =
+      avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+      __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+      __builtin_cpu_supports("avx512vnni");
+  return {{avx512_vnni_kernels, avx512_vnni},
+          {avx_vnni_kernels, avx2 && has_avx_vnni()},
+          {avx2_kernels, avx2}};
 #else
-  return false;
+  return {};
 #endif
 }
 
 }  // namespace
 
 std::vector<std::string> available_isas() {
-  return has_avx2() ? std::vector<std::string>{"avx2"} : std::vector<std::string>{};
+  std::vector<std::string> names;
+  for (const Isa& isa : all_isas())
+    if (isa.is_supported) names.push_back(isa.kernels()->name);
+  return names;
 }
 
 const Kernels* kernels_for(const std::string& name) {
-  const std::vector<std::string> available = available_isas();
-  if (available.empty())
+  for (const Isa& isa : all_isas())
+    if (isa.is_supported && (name.empty() || name == isa.kernels()->name)) return isa.kernels();
+  if (available_isas().empty())
     throw std::runtime_error(
         "wazn's native core needs a CPU with AVX2, FMA and F16C, and this one lacks them");
-  if (!name.empty() && std::find(available.begin(), available.end(), name) == available.end())
-    throw std::runtime_error("WAZN_ISA=" + name + " is not available on this CPU; use " +
-                             available[0] + " or leave it unset");
-  return avx2_kernels();
+  throw std::runtime_error("WAZN_ISA=" + name + " is not available on this CPU; use " +
+                           available_isas()[0] + " or leave it unset");
 }
 
 double measure_bandwidth(Pool& pool, size_t bytes) {
@@ -67,26 +92,27 @@ double measure_bandwidth(Pool& pool, size_t bytes) {
 }
 
 double measure_compute(const Kernels& kernels, Pool& pool) {
-  // One panel of Q4_K and a few rows: everything stays in the first-level cache.
-  constexpr int64_t kColumns = 512, kRows = 16, kRepeats = 4000;
-  const int64_t panel = panel_bytes(Layout::kQ4_K, kColumns);
-  const int64_t scratch = 64 * kColumns + 4096;
+  // One panel of Q4_K and a few tiles of rows: everything stays in the first-level cache.
+  constexpr int64_t kColumns = 512, kRepeats = 4000;
+  const int64_t rows = 4 * kernels.tile;
   double best = 0;
   for (int repeat = 0; repeat < 3; ++repeat) {
     const Clock::time_point start = Clock::now();
     pool.run([&](int) {
-      std::vector<uint8_t> weights(panel), work(scratch + 64);
-      std::vector<int8_t> codes(kRows * kColumns, 1);
-      std::vector<float> scales(kRows * kColumns / 256, 1.0f), out(kRows * kPanelRows);
-      std::vector<int16_t> sums_16(kRows * kColumns / 16), sums_32(kRows * kColumns / 32);
-      Activation x{};
-      x.columns = kColumns;
-      x.by_256 = {codes.data(), scales.data(), sums_16.data(), sums_32.data()};
+      std::vector<uint8_t> weights(panel_bytes(Layout::kQ4_K, kColumns));
+      std::vector<uint8_t> work(linear_scratch_bytes(kColumns, rows));
+      std::vector<int8_t> codes(kColumns, 1);
+      std::vector<int16_t> multipliers(kColumns / 16, 1);
+      std::vector<int32_t> sums(kColumns / 16);
+      std::vector<float> scales(num_scale_spans(kColumns), 1.0f), out(rows * kPanelRows);
+      std::vector<Narrow> x(rows, Narrow{codes.data(), multipliers.data(), sums.data(), sums.data(),
+                                         scales.data()});
       const Matrix w = {weights.data(), kPanelRows, kColumns, Layout::kQ4_K};
       for (int64_t i = 0; i < kRepeats; ++i)
-        kernels.linear(w, x, kRows, 0, 1, {out.data(), kPanelRows, nullptr, false}, work.data());
+        kernels.linear(w, {kColumns, nullptr, x.data(), nullptr}, rows, 0, 1,
+                       {out.data(), kPanelRows, nullptr, false}, work.data());
     });
-    const double products = (double)kRepeats * kRows * kPanelRows * kColumns * pool.size();
+    const double products = (double)kRepeats * rows * kPanelRows * kColumns * pool.size();
     best = std::max(best, products / seconds_since(start));
   }
   return best;

@@ -125,18 +125,17 @@ struct RawIQ4XS {
 
 // Puts one row's 32 codes into its place among 16 rows (see formats.h).
 void put_codes(int bits, const uint8_t* codes, int64_t row, uint8_t* out) {
-  if (bits == 8) {
-    for (int k = 0; k < 32; ++k) out[k / 4 * 64 + row * 4 + k % 4] = codes[k];
-    return;
-  }
-  for (int k = 0; k < 16; ++k)
-    out[k / 4 * 64 + row * 4 + k % 4] = (codes[k] & 15) | (codes[k + 16] & 15) << 4;
   uint8_t* planes = out + 256;
-  for (int k = 0; bits > 4 && k < 32; ++k) {
-    const int j = k / 4;
-    const int64_t lane = row * 4 + k % 4;
-    if (bits == 5) planes[lane] |= (codes[k] >> 4) << j;
-    if (bits == 6) planes[j / 4 * 64 + lane] |= (codes[k] >> 4) << (2 * (j % 4));
+  for (int k = 0; k < 32; ++k) {
+    const int line = k % 16 / 2;  // its four columns are two of each half
+    const int64_t lane = row * 4 + k / 16 * 2 + k % 2;
+    if (bits == 8) {
+      out[64 * line + lane] = codes[k];
+      continue;
+    }
+    out[64 * (line / 2) + lane] |= (codes[k] & 15) << (4 * (line % 2));
+    if (bits == 5) planes[lane] |= (codes[k] >> 4) << line;
+    if (bits == 6) planes[64 * (line / 4) + lane] |= (codes[k] >> 4) << (2 * (line % 4));
   }
 }
 
@@ -177,7 +176,7 @@ void pack_256(int bits, int subs, bool min, const uint8_t* raw, int64_t rows, in
       Raw::subs(source, scales, mins);
       uint8_t* target = out + 8 * code_bytes(bits);
       for (int s = 0; s < subs; ++s) {
-        const int64_t at = s / 2 * 2 * R + 2 * r + s % 2;
+        const int64_t at = s * R + r;
         target[at] = scales[s];
         if (min) target[R * subs + at] = mins[s];
       }

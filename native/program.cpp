@@ -8,10 +8,6 @@
 namespace wazn {
 namespace {
 
-// Rows up to this many are one pass over the weights (memory-bound): split evenly, in one piece
-// per thread. More rows are compute-bound: split by panel, whoever is free takes the next.
-constexpr int64_t kStreamingRows = 4;
-
 [[noreturn]] void reject(const std::string& what) { throw std::invalid_argument(what); }
 
 std::unique_ptr<Memory> allocate(size_t bytes) {
@@ -24,7 +20,10 @@ int64_t num_panels(const Matrix& w) { return (w.rows + kPanelRows - 1) / kPanelR
 
 }  // namespace
 
-int64_t linear_scratch_bytes(int64_t columns) { return columns * kPanelRows * 4 + 4096; }
+// An expanded panel of floats, or a chunk of it as codes and scales with the sums of all rows.
+int64_t linear_scratch_bytes(int64_t columns, int64_t max_rows) {
+  return columns * kPanelRows * 4 + max_rows * kPanelRows * 4 + 65536;
+}
 
 int64_t attention_scratch_bytes(int64_t head_dim) {
   return 4 * (3 * kAttentionRows * head_dim + kAttentionRows * kPage + kPage * head_dim) +
@@ -42,27 +41,38 @@ Program::Program(const Kernels* kernels, std::shared_ptr<Pool> pool, int64_t max
       kv_(kv),
       scratch_bytes_(attention_scratch_bytes(kv.head_dim)) {}
 
-BufferId Program::add_buffer(int64_t columns, Forms forms) {
-  const int64_t cells = max_rows_ * columns;
-  const int64_t floats = align(cells * 4), codes = align(cells);
-  const int64_t by_32 = forms.by_32 ? codes + 2 * align(cells / 32 * 4) : 0;
-  const int64_t by_256 =
-      forms.by_256 ? codes + align(cells / 256 * 4) + align(cells / 16 * 2) + align(cells / 32 * 2)
-                   : 0;
-  buffer_memory_.push_back(allocate(floats + by_32 + by_256 + 64));
+BufferId Program::add_buffer(int64_t columns, Form form) {
+  const int64_t code_bytes = align(columns * (form == Form::kWide ? 2 : 1));
+  const int64_t multiplier_bytes = form == Form::kNarrow ? align(columns / 16 * 2) : 0;
+  const int64_t row_bytes = code_bytes + multiplier_bytes + align(columns / 16 * 4) +
+                            align(columns / 32 * 4) + align(num_scale_spans(columns) * 4);
+  const int64_t float_bytes = align(max_rows_ * columns * 4);
+  buffer_memory_.push_back(
+      allocate(float_bytes + (form == Form::kNone ? 0 : max_rows_ * row_bytes) + 64));
   uint8_t* p = buffer_memory_.back()->data();
   auto take = [&p](int64_t bytes) { return std::exchange(p, p + align(bytes)); };
-  Activation buffer{};
-  buffer.columns = columns;
-  buffer.floats = (float*)take(cells * 4);
-  if (forms.by_32)
-    buffer.by_32 = Quantised32{(int8_t*)take(cells), (float*)take(cells / 32 * 4),
-                               (int32_t*)take(cells / 32 * 4)};
-  if (forms.by_256)
-    buffer.by_256 = Quantised256{(int8_t*)take(cells), (float*)take(cells / 256 * 4),
-                                 (int16_t*)take(cells / 16 * 2), (int16_t*)take(cells / 32 * 2)};
+  Activation buffer = {columns, (float*)take(float_bytes), nullptr, nullptr};
+  std::vector<Narrow> narrow(form == Form::kNarrow ? max_rows_ : 0);
+  std::vector<Wide> wide(form == Form::kWide ? max_rows_ : 0);
+  const auto take_sums = [&](auto& row) {
+    row.sums_16 = (int32_t*)take(columns / 16 * 4);
+    row.sums_32 = (int32_t*)take(columns / 32 * 4);
+    row.scales = (float*)take(num_scale_spans(columns) * 4);
+  };
+  for (Narrow& row : narrow) {
+    row.codes = (int8_t*)take(code_bytes);
+    row.multipliers = (int16_t*)take(multiplier_bytes);
+    take_sums(row);
+  }
+  for (Wide& row : wide) {
+    row.codes = (int16_t*)take(code_bytes);
+    take_sums(row);
+  }
+  narrow_.push_back(std::move(narrow));
+  wide_.push_back(std::move(wide));
+  if (form == Form::kNarrow) buffer.narrow = narrow_.back().data();
+  if (form == Form::kWide) buffer.wide = wide_.back().data();
   buffers_.push_back(buffer);
-  forms_.push_back(forms);
   return (BufferId)buffers_.size() - 1;
 }
 
@@ -79,7 +89,7 @@ void Program::add(Operation operation) {
     for (const Product& product : linear->products) {
       weights_.push_back(product.weight->memory);
       scratch_bytes_ =
-          std::max(scratch_bytes_, linear_scratch_bytes(product.weight->matrix.columns));
+          std::max(scratch_bytes_, linear_scratch_bytes(product.weight->matrix.columns, max_rows_));
     }
   on_wanted_rows_.push_back(gathered_);
   gathered_ |= std::holds_alternative<Gather>(operation);
@@ -218,15 +228,8 @@ Range share(int64_t count, int thread, int num_threads) {
 
 void Program::quantize_row(BufferId id, int64_t row) {
   const Activation& b = buffers_[id];
-  const int64_t n = b.columns;
-  if (forms_[id].by_32)
-    kernels_->quantize_32(
-        b.floats + row * n, n,
-        {b.by_32.codes + row * n, b.by_32.scales + row * (n / 32), b.by_32.sums + row * (n / 32)});
-  if (forms_[id].by_256)
-    kernels_->quantize_256(b.floats + row * n, n,
-                           {b.by_256.codes + row * n, b.by_256.scales + row * (n / 256),
-                            b.by_256.sums_16 + row * (n / 16), b.by_256.sums_32 + row * (n / 32)});
+  if (b.narrow) kernels_->quantize(b.floats + row * b.columns, b.columns, b.narrow[row]);
+  if (b.wide) kernels_->quantize_wide(b.floats + row * b.columns, b.columns, b.wide[row]);
 }
 
 void Program::execute(const Embed& op, int index, int thread) {
@@ -253,7 +256,9 @@ void Program::execute(const Linear& op, int index, int thread) {
   const int64_t rows = num_rows(index);
   int64_t total = 0;
   for (const Product& product : op.products) total += num_panels(product.weight->matrix);
-  if (rows <= kStreamingRows) {
+  // One pass over the weights is bound by memory: split evenly, in one piece per thread. More are
+  // bound by computing: split by panel, whoever is free takes the next.
+  if (rows <= kernels_->tile) {
     const Range panels = share(total, thread, pool_->size());
     return multiply(op, rows, panels.first, panels.last, thread);
   }

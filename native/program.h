@@ -59,7 +59,7 @@ struct Attend {
 struct SwiGlu {
   BufferId gate, up, out;
 };
-struct Quantize {  // fills the int8 forms of a buffer whose floats another operation wrote
+struct Quantize {  // fills the quantised form of a buffer whose floats another operation wrote
   BufferId x;
 };
 struct Gather {  // the wanted rows only; what follows works on those
@@ -73,10 +73,8 @@ using Operation =
 
 constexpr BufferId kLogits = -1;
 
-// Which int8 forms of a buffer its readers want.
-struct Forms {
-  bool by_32, by_256;
-};
+// The quantised form of a buffer that its readers want.
+enum class Form { kNone, kNarrow, kWide };
 
 // A KV page holds 64 positions of every layer and KV head.
 struct KvShape {
@@ -96,7 +94,7 @@ class Program {
   Program(const Kernels* kernels, std::shared_ptr<Pool> pool, int64_t max_rows, bool exact,
           KvShape kv);
 
-  BufferId add_buffer(int64_t columns, Forms forms);
+  BufferId add_buffer(int64_t columns, Form form);
   void add(Operation operation);
   void end_segment(const std::string& name);  // operations since the last one
   void open_cache(int64_t num_pages);
@@ -142,7 +140,8 @@ class Program {
   int64_t num_pages_ = 0;
   std::unique_ptr<Memory> cache_;
   std::vector<Activation> buffers_;
-  std::vector<Forms> forms_;
+  std::vector<std::vector<Narrow>> narrow_;  // per buffer and row
+  std::vector<std::vector<Wide>> wide_;
   std::vector<std::unique_ptr<Memory>> buffer_memory_;
   std::vector<Operation> operations_;
   std::vector<bool> on_wanted_rows_;  // per operation

@@ -6,31 +6,32 @@
 
 namespace {
 
-// Reads x[i .. i + 8) where only `left` elements remain; missing ones are zero.
+using wazn::kScaleSpan;
+
+// Reads x[i .. i + 16) where only `left` elements remain; missing ones are zero.
 WAZN_INLINE Floats load_some(const float* x, int64_t left) {
-  if (left >= 8) return load(x);
-  float values[8] = {0};
+  if (left >= 16) return load(x);
+  float values[16] = {0};
   for (int64_t i = 0; i < left; ++i) values[i] = x[i];
   return load(values);
 }
 WAZN_INLINE void store_some(float* x, Floats v, int64_t left) {
-  if (left >= 8) return store(x, v);
-  float values[8];
+  if (left >= 16) return store(x, v);
+  float values[16];
   store(values, v);
   for (int64_t i = 0; i < left; ++i) x[i] = values[i];
 }
 
 // x / sqrt(mean(x^2) + eps) * weight (Zhang and Sennrich 2019). out may be x.
 void rms_norm(const float* x, const float* weight, int64_t columns, float eps, float* out) {
-  Floats low = zero(), high = zero();
+  Floats sum = zero();
   for (int64_t i = 0; i < columns; i += 16) {
-    const Floats a = load_some(x + i, columns - i), b = load_some(x + i + 8, columns - i - 8);
-    low = fma(a, a, low);
-    high = fma(b, b, high);
+    const Floats a = load_some(x + i, columns - i);
+    sum = fma(a, a, sum);
   }
-  const float mean = sum_16(low, high) / (float)columns;
+  const float mean = sum_16(sum) / (float)columns;
   const Floats scale = splat(1.0f / __builtin_sqrtf(mean + eps));
-  for (int64_t i = 0; i < columns; i += 8) {
+  for (int64_t i = 0; i < columns; i += 16) {
     const int64_t left = columns - i;
     const Floats v = mul(load_some(x + i, left), scale);
     store_some(out + i, mul(v, load_some(weight + i, left)), left);
@@ -39,7 +40,7 @@ void rms_norm(const float* x, const float* weight, int64_t columns, float eps, f
 
 // silu(gate) * up, silu(g) = g / (1 + e^-g) (Shazeer 2020). out may be gate or up.
 void swiglu(const float* gate, const float* up, int64_t columns, float* out) {
-  for (int64_t i = 0; i < columns; i += 8) {
+  for (int64_t i = 0; i < columns; i += 16) {
     const int64_t left = columns - i;
     const Floats g = load_some(gate + i, left);
     const Floats silu = div(g, add(splat(1.0f), exp(sub(zero(), g))));
@@ -62,38 +63,67 @@ void rope(float* x, int64_t heads, int64_t head_dim, const float* angles, bool i
     }
 }
 
-// Symmetric int8: scale = max|x| / 127, codes to the nearest, ties to even.
-WAZN_INLINE float quantize_block(const float* x, int64_t columns, int8_t* codes) {
+// Spans whose largest magnitude is below this are taken as zero: their scales would underflow.
+constexpr float kNothing = 1e-30f;
+constexpr float kMaxMultiplier = 4095.0f;  // so that sums of any format stay within int32
+
+WAZN_INLINE float largest_of(const float* x, int64_t columns) {
   Floats largest = zero();
-  for (int64_t i = 0; i < columns; i += 8) largest = max(abs(load(x + i)), largest);
-  const float top = max_8(largest);
-  const Floats inverse = splat(top > 0.0f ? 127.0f / top : 0.0f);
-  for (int64_t i = 0; i < columns; i += 32)
-    store_bytes(codes + i, to_int8(mul(load(x + i), inverse), mul(load(x + i + 8), inverse),
-                                   mul(load(x + i + 16), inverse), mul(load(x + i + 24), inverse)));
-  return top / 127.0f;
+  for (int64_t i = 0; i < columns; i += 16) largest = max(abs(load(x + i)), largest);
+  return max_16(largest);
 }
 
-WAZN_INLINE int32_t sum_codes(const int8_t* codes, int64_t count) {
-  int32_t sum = 0;
-  for (int64_t i = 0; i < count; ++i) sum += codes[i];
-  return sum;
+WAZN_INLINE Words rounded(const float* x, float inverse) {
+  return to_words(nearest(mul(load(x), splat(inverse))));
 }
 
-void quantize_32(const float* x, int64_t columns, const wazn::Quantised32& out) {
-  for (int64_t b = 0; b < columns / 32; ++b) {
-    out.scales[b] = quantize_block(x + 32 * b, 32, out.codes + 32 * b);
-    out.sums[b] = sum_codes(out.codes + 32 * b, 32);
+WAZN_INLINE int32_t sum_of(Words x) {
+  const Floats sum = to_floats(x);  // of 16 integers below 2^15: exact
+  return (int32_t)sum_16(sum);
+}
+
+// int8 codes of 16 columns with the smallest step that reaches their largest magnitude and is a
+// multiple of the span's scale.
+void quantize(const float* x, int64_t columns, const wazn::Narrow& out) {
+  for (int64_t start = 0; start < columns; start += kScaleSpan) {
+    const int64_t stop = columns - start < kScaleSpan ? columns : start + kScaleSpan;
+    const float top = largest_of(x + start, stop - start);
+    const bool is_zero = !(top >= kNothing);
+    const float scale = is_zero ? 0.0f : top / (127.0f * kMaxMultiplier);
+    const float steps = is_zero ? 0.0f : kMaxMultiplier / top;
+    out.scales[start / kScaleSpan] = scale;
+    for (int64_t i = start; i < stop; i += 32) {
+      Words codes[2];
+      for (int h = 0; h < 2; ++h) {
+        const float* part = x + i + 16 * h;
+        float multiplier = __builtin_ceilf(max_16(abs(load(part))) * steps);
+        multiplier = multiplier < 1.0f ? 1.0f : multiplier;
+        multiplier = multiplier > kMaxMultiplier ? kMaxMultiplier : multiplier;
+        codes[h] = rounded(part, is_zero ? 0.0f : 1.0f / (scale * multiplier));
+        const int64_t group = i / 16 + h;
+        out.multipliers[group] = (int16_t)multiplier;
+        out.sums_16[group] = (int32_t)multiplier * sum_of(codes[h]);
+      }
+      out.sums_32[i / 32] = out.sums_16[i / 16] + out.sums_16[i / 16 + 1];
+      store_codes(out.codes + i, codes[0], codes[1]);
+    }
   }
 }
 
-void quantize_256(const float* x, int64_t columns, const wazn::Quantised256& out) {
-  for (int64_t b = 0; b < columns / 256; ++b)
-    out.scales[b] = quantize_block(x + 256 * b, 256, out.codes + 256 * b);
-  for (int64_t s = 0; s < columns / 16; ++s)
-    out.sums_16[s] = (int16_t)sum_codes(out.codes + 16 * s, 16);
-  for (int64_t s = 0; s < columns / 32; ++s)
-    out.sums_32[s] = (int16_t)(out.sums_16[2 * s] + out.sums_16[2 * s + 1]);
+void quantize_wide(const float* x, int64_t columns, const wazn::Wide& out) {
+  for (int64_t start = 0; start < columns; start += kScaleSpan) {
+    const int64_t stop = columns - start < kScaleSpan ? columns : start + kScaleSpan;
+    const float top = largest_of(x + start, stop - start);
+    const bool is_zero = !(top >= kNothing);
+    const float inverse = is_zero ? 0.0f : 32767.0f / top;
+    out.scales[start / kScaleSpan] = is_zero ? 0.0f : top / 32767.0f;
+    for (int64_t i = start; i < stop; i += 32) {
+      const Words codes[2] = {rounded(x + i, inverse), rounded(x + i + 16, inverse)};
+      for (int h = 0; h < 2; ++h) out.sums_16[i / 16 + h] = sum_of(codes[h]);
+      out.sums_32[i / 32] = out.sums_16[i / 16] + out.sums_16[i / 16 + 1];
+      store_codes(out.codes + i, codes[0], codes[1]);
+    }
+  }
 }
 
 }  // namespace

@@ -68,8 +68,8 @@ def apply(
 ) -> Floats:
     """Runs one recorded operation from x (rows, columns) to (rows, columns_out)."""
     program = new_program()
-    source = program.buffer(x.shape[1], False, False)
-    target = program.buffer(columns_out, False, False)
+    source = program.buffer(x.shape[1], "none")
+    target = program.buffer(columns_out, "none")
     record(program, source, target)
     program.open_cache(64)
     program.floats(source)[: len(x)] = x

@@ -73,18 +73,18 @@ def test_a_weight_outside_its_memory_is_refused() -> None:
 
 def test_operations_on_buffers_that_do_not_exist_are_refused() -> None:
     program = programs.new_program()
-    buffer = program.buffer(32, True, False)
+    buffer = program.buffer(32, "narrow")
     with pytest.raises(ValueError, match="no buffer 7"):
         program.quantize(7)
     with pytest.raises(ValueError, match="whole blocks"):
-        program.buffer(33, True, False)
+        program.buffer(33, "narrow")
     with pytest.raises(ValueError, match="32 columns, not 64"):
         program.rope(buffer, 2, 32, False)
 
 
 def test_heads_that_attention_cannot_tile_are_refused() -> None:
     program = programs.new_program(heads=1, dim=16)
-    wide = program.buffer(25 * 16, False, False)
+    wide = program.buffer(25 * 16, "none")
     with pytest.raises(ValueError, match="at most 24 query heads"):
         program.attend(wide, wide, 0, 25, 1.0)
 
@@ -99,7 +99,7 @@ def test_a_weights_file_that_shrinks_in_use_is_an_error_not_a_crash(tmp_path: Pa
     memory = native.Memory.map_file(str(path))
     weight = native.Weight.create(memory, 0, layout, 4096, 256)
     program = programs.new_program()
-    source, target = program.buffer(256, True, False), program.buffer(4096, False, False)
+    source, target = program.buffer(256, "narrow"), program.buffer(4096, "none")
     program.quantize(source)
     program.linear(source, [(weight, None, target, False)])
     program.open_cache(64)

@@ -20,6 +20,7 @@ from wazn import native
 from wazn.errors import BadFile, UnsupportedModel
 
 _LAYOUT_NAMES = {number: name for name, number in native.LAYOUTS.items()}
+FLOATS = ("F32", "F16", "BF16")
 LOGITS = -1  # the buffer number of a step's result
 
 
@@ -97,8 +98,8 @@ class Lowering:
                 self._readers[tensor].append(node)
         self._left = {node: len(self._readers[node]) for node in recorder.nodes}
         self._buffers: dict[Tensor, int] = {}
-        self._free: dict[tuple[int, bool, bool], list[int]] = defaultdict(list)
-        self._keys: dict[int, tuple[int, bool, bool]] = {}
+        self._free: dict[tuple[int, str], list[int]] = defaultdict(list)
+        self._keys: dict[int, tuple[int, str]] = {}
         self._products: list[Tensor] = []
         self._layer = 0
         self.listing: list[str] = []
@@ -132,21 +133,23 @@ class Lowering:
 
     # Buffers -------------------------------------------------------------------------------
 
-    def _forms(self, tensor: Tensor) -> tuple[bool, bool]:
-        """Whether readers want int8 per 32 and per 256 columns."""
-        layouts = {
-            _LAYOUT_NAMES[reader.weight.layout]
+    def _form(self, tensor: Tensor) -> str:
+        """The quantised form that the readers of a tensor want.
+
+        The head takes 16-bit activations: as it runs for few rows, which memory bounds, they cost
+        nothing, and they halve the distance from exact arithmetic (docs/performance.md).
+        """
+        readers = [
+            reader
             for reader in self._readers[tensor]
-            if reader.kind == "linear" and reader.weight is not None
-        } - {"F32", "F16", "BF16"}
-        if self._shape.exact:
-            return False, False
-        by_256 = any(name.endswith("_K") or name == "IQ4_XS" for name in layouts)
-        by_32 = any(not name.endswith("_K") and name != "IQ4_XS" for name in layouts)
-        return by_32, by_256
+            if reader.weight is not None and _LAYOUT_NAMES[reader.weight.layout] not in FLOATS
+        ]
+        if self._shape.exact or not readers:
+            return "none"
+        return "wide" if any(reader.heads == LOGITS for reader in readers) else "narrow"
 
     def _allocate(self, tensor: Tensor) -> int:
-        key = (tensor.columns, *self._forms(tensor))
+        key = (tensor.columns, self._form(tensor))
         buffer = self._free[key].pop() if self._free[key] else self.program.buffer(*key)
         self._keys[buffer] = key
         self._buffers[tensor] = buffer
@@ -260,7 +263,7 @@ class Lowering:
         out = self._allocate(node)
         self.program.attend(query, out, self._layer, node.heads, node.number)
         self._say(f"b{out} = attend b{query} to layer {self._layer} (with b{key}, b{value})")
-        if any(self._forms(node)):
+        if self._form(node) != "none":
             self.program.quantize(out)
             self._say(f"quantize b{out}")
         self._layer += 1

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from wazn.weights.formats import Format, dequantize
+from wazn.weights.formats import Format, take_apart
 
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
@@ -44,7 +44,7 @@ def exp(x: Floats) -> Floats:
     for c in (1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1):
         p = fma(p, r, np.float32(c))
     p = fma(p, r * r, r) + np.float32(1.0)
-    return np.where(x >= lowest, p * np.exp2(n).astype(np.float32), np.float32(0.0))
+    return np.where(x >= lowest, p * np.ldexp(np.float32(1), n.astype(np.int32)), np.float32(0.0))
 
 
 def sum_lanes(lanes: Floats) -> Floats:
@@ -91,70 +91,79 @@ def rope(x: Floats, angles: Floats, *, interleaved: bool) -> Floats:
     return out
 
 
-def quantize(x: Floats, block: int) -> tuple[Integers, Floats]:
-    """int8 codes (rows, columns) and scales (rows, columns / block)."""
-    blocks = x.reshape(len(x), -1, block)
-    top = np.abs(blocks).max(axis=-1)
-    with np.errstate(divide="ignore"):
-        inverse = np.where(top > 0, np.float32(127.0) / top, np.float32(0.0))
-    codes = np.rint(blocks * inverse[..., None]).astype(np.int64)
-    return codes.reshape(x.shape), top / np.float32(127.0)
+SCALE_SPAN = 256
+MAX_MULTIPLIER = np.float32(4095)
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
-    """Quantised rows taken apart: value = scale * integer - low * low_integer.
+class Quantised:
+    """Activations: value = scale * integer, an integer being multiplier * code.
 
-    Integers are (rows, columns), sub-scales multiplied in; scales are (rows, blocks) float32.
+    ``integers`` (rows, columns); ``scales`` (rows, spans) float32 of 256 columns each.
     """
 
     integers: Integers
-    low_integers: Integers
-    scale: Floats
-    low: Floats
-    span: int
+    scales: Floats
 
 
-def take_apart(raw: NDArray[np.uint8], format: Format) -> Parts:
-    """Integers and scales of raw rows (rows, row_bytes).
+def quantize(x: Floats) -> Quantised:
+    """8-bit codes with a multiplier for each 16 columns: the smallest that reaches their peak."""
+    integers, scales = np.empty(x.shape, np.int64), []
+    for start in range(0, x.shape[1], SCALE_SPAN):
+        span = x[:, start : start + SCALE_SPAN]
+        top = np.abs(span).max(axis=1)
+        is_zero = top < np.float32(1e-30)
+        with np.errstate(divide="ignore", over="ignore"):
+            scale = np.where(is_zero, np.float32(0), top / (np.float32(127) * MAX_MULTIPLIER))
+            steps = np.where(is_zero, np.float32(0), MAX_MULTIPLIER / top)
+            groups = span.reshape(len(x), -1, 16)
+            multipliers = np.ceil(np.abs(groups).max(axis=2) * steps[:, None])
+            multipliers = np.clip(multipliers, np.float32(1), MAX_MULTIPLIER)
+            inverse = np.float32(1) / (scale[:, None] * multipliers)
+        inverse[is_zero] = 0
+        codes = np.rint(groups * inverse[..., None]).astype(np.int64)
+        products = codes * multipliers[..., None].astype(np.int64)
+        integers[:, start : start + SCALE_SPAN] = products.reshape(span.shape)
+        scales.append(scale)
+    return Quantised(integers, np.stack(scales, axis=1))
 
-    With its block scales set to one (and minima to zero) a format's values are its integers; with
-    scales zero and minima one they are its minima's sub-scales, negated.
+
+def quantize_wide(x: Floats) -> Quantised:
+    """16-bit codes."""
+    integers, scales = np.empty(x.shape, np.int64), []
+    for start in range(0, x.shape[1], SCALE_SPAN):
+        span = x[:, start : start + SCALE_SPAN]
+        top = np.abs(span).max(axis=1)
+        is_zero = top < np.float32(1e-30)
+        with np.errstate(divide="ignore", over="ignore"):
+            inverse = np.where(is_zero, np.float32(0), np.float32(32767) / top)
+        integers[:, start : start + SCALE_SPAN] = np.rint(span * inverse[:, None])
+        scales.append(np.where(is_zero, np.float32(0), top / np.float32(32767)))
+    return Quantised(integers, np.stack(scales, axis=1))
+
+
+def linear(raw: NDArray[np.uint8], format: Format, x: Quantised) -> Floats:
+    """Quantised x (rows, columns) times quantised weights.
+
+    Exact integer sums per group of columns that share a scale, one float step per group (two with
+    a minimum), one more per 256 columns.
     """
-    blocks = np.ascontiguousarray(raw).view(format.layout)
-    fields = format.layout.names or ()
-
-    def integers(scale: float, low: float) -> Integers:
-        changed = blocks.copy()
-        for name, value in (("d", scale), ("m", low), ("exponent", 128)):
-            if name in fields:
-                changed[name] = value
-        return dequantize(changed.view(np.uint8), format).astype(np.int64)
-
-    if "exponent" in fields:  # e8m0, for a doubled code table
-        scale = np.ldexp(np.float32(1.0), blocks["exponent"].astype(np.int32) - 128)
-    else:
-        scale = blocks["d"].astype(np.float32)
-    if "m" not in fields:
-        return Parts(integers(1, 0), integers(1, 0) * 0, scale, scale * 0, format.block_size)
-    low = blocks["m"].astype(np.float32)
-    return Parts(integers(1, 0), -integers(0, 1), scale, low, format.block_size)
-
-
-def linear(raw: NDArray[np.uint8], format: Format, x: Floats) -> Floats:
-    """x (rows, columns) times quantised weights: exact integer sums, one float step per block."""
     parts = take_apart(raw, format)
-    codes, scales = quantize(x, parts.span)
-    has_low = "m" in (format.layout.names or ())
-    out = np.zeros((len(x), len(raw)), np.float32)
-    for block in range(codes.shape[1] // parts.span):
-        at = slice(block * parts.span, (block + 1) * parts.span)
-        row_scale = scales[:, block, None]
-        product = (codes[:, at] @ parts.integers[:, at].T).astype(np.float32)
-        out = fma(parts.scale[None, :, block], row_scale * product, out)
-        if has_low:
-            lows = (codes[:, at] @ parts.low_integers[:, at].T).astype(np.float32)
-            out = fma(-parts.low[None, :, block], row_scale * lows, out)
+    group = parts.codes.shape[-1]
+    codes = parts.codes.reshape(len(raw), -1).astype(np.int64)
+    scales = parts.scales.reshape(len(raw), -1)
+    lows = None if parts.lows is None else parts.lows.reshape(len(raw), -1)
+    out = np.zeros((len(x.integers), len(raw)), np.float32)
+    for span in range(x.scales.shape[1]):
+        total = np.zeros_like(out)
+        for column in range(span * SCALE_SPAN, min((span + 1) * SCALE_SPAN, codes.shape[1]), group):
+            at = slice(column, column + group)
+            product = (x.integers[:, at] @ codes[:, at].T).astype(np.float32)
+            total = fma(scales[None, :, column // group], product, total)
+            if lows is not None:
+                sums = x.integers[:, at].sum(axis=1).astype(np.float32)
+                total = fma(lows[None, :, column // group], sums[:, None], total)
+        out = fma(total, x.scales[:, span, None], out)
     return out
 
 

@@ -8,6 +8,8 @@ files, tensors and names, and passes NaN and infinite scales on (see ``scales``)
 
 import enum
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,16 +98,39 @@ FP4_CODEBOOK = np.array([0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12
 """The e2m1 values, doubled: MXFP4 block scales are halved to make up for it."""
 
 
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Blocks taken apart: value = scale * code (+ low), in groups of elements that share a scale.
+
+    ``codes`` are integers of shape (blocks, groups, elements) in float32; scales and lows have the
+    shape (blocks, groups, 1). Formats without minima have no lows.
+    """
+
+    codes: Floats
+    scales: Floats
+    lows: Floats | None = None
+
+
 def dequantize(raw: Bytes, format: Format) -> Floats:
     """Turn packed rows into float32: ``(..., row_bytes)`` uint8 → ``(..., columns)`` float32.
 
     Raises ValueError when ``row_bytes`` is not a whole number of blocks.
     """
-    blocks = as_blocks(raw, format)
     with np.errstate(invalid="ignore", over="ignore"):  # infinite scales: inf · 0, inf - inf
-        values = _DEQUANTIZERS[format](blocks)
+        if format in _FLOATS:
+            values = _FLOATS[format](as_blocks(raw, format)["value"])
+        else:
+            parts = take_apart(raw, format)
+            values = parts.scales * parts.codes
+            if parts.lows is not None:
+                values = values + parts.lows
     columns = raw.shape[-1] // format.block_bytes * format.block_size
     return values.reshape(*raw.shape[:-1], columns)
+
+
+def take_apart(raw: Bytes, format: Format) -> Parts:
+    """The integers, scales and minima of quantised ``raw`` (..., row_bytes)."""
+    return _QUANTISED[format](as_blocks(raw, format))
 
 
 def as_blocks(raw: Bytes, format: Format) -> Blocks:
@@ -129,137 +154,141 @@ def _planes(packed: Bytes, bits: int, width: int) -> Bytes:
 
 
 def _column(field: NDArray[np.float16]) -> Floats:
-    """One float16 per block, as float32 ``(blocks, 1)``."""
-    return field.astype(np.float32).reshape(-1, 1)
+    """One float16 per block, as float32 ``(blocks, 1, 1)``."""
+    return field.astype(np.float32).reshape(-1, 1, 1)
 
 
 def _nibbles(blocks: Blocks) -> Bytes:
-    """The 4-bit quants of a 32-element block: ``(blocks, 32)``."""
-    return _planes(blocks["quants"], 4, 16).reshape(-1, 32)
+    """The 4-bit quants of a 32-element block: ``(blocks, 1, 32)``."""
+    return _planes(blocks["quants"], 4, 16).reshape(-1, 1, 32)
 
 
 def _five_bits(blocks: Blocks) -> Bytes:
-    """The 5-bit quants of a 32-element block: nibbles, and one high bit each, ``(blocks, 32)``."""
-    high = np.unpackbits(blocks["high"], axis=1, bitorder="little")
+    """The 5-bit quants of a 32-element block: nibbles, and one high bit each, ``(blocks, 1, 32)``."""
+    high = np.unpackbits(blocks["high"], axis=1, bitorder="little").reshape(-1, 1, 32)
     return _nibbles(blocks) | (high << np.uint8(4))
 
 
-def _f32(blocks: Blocks) -> Floats:
-    return blocks["value"].astype(np.float32)
+def _float(values: NDArray[np.floating]) -> Floats:
+    return values.astype(np.float32)
 
 
-def _f16(blocks: Blocks) -> Floats:
-    return blocks["value"].astype(np.float32)
+def _bf16(values: NDArray[np.uint16]) -> Floats:
+    return (values.astype(np.uint32) << np.uint32(16)).view(np.float32)
 
 
-def _bf16(blocks: Blocks) -> Floats:
-    return (blocks["value"].astype(np.uint32) << np.uint32(16)).view(np.float32)
+def _q4_0(blocks: Blocks) -> Parts:
+    return Parts(_nibbles(blocks).astype(np.float32) - 8, _column(blocks["d"]))
 
 
-def _q4_0(blocks: Blocks) -> Floats:
-    return _column(blocks["d"]) * (_nibbles(blocks).astype(np.float32) - 8)
+def _q4_1(blocks: Blocks) -> Parts:
+    return Parts(
+        _nibbles(blocks).astype(np.float32), _column(blocks["d"]), _column(blocks["m"])
+    )
 
 
-def _q4_1(blocks: Blocks) -> Floats:
-    return _column(blocks["d"]) * _nibbles(blocks).astype(np.float32) + _column(blocks["m"])
+def _q5_0(blocks: Blocks) -> Parts:
+    return Parts(_five_bits(blocks).astype(np.float32) - 16, _column(blocks["d"]))
 
 
-def _q5_0(blocks: Blocks) -> Floats:
-    return _column(blocks["d"]) * (_five_bits(blocks).astype(np.float32) - 16)
+def _q5_1(blocks: Blocks) -> Parts:
+    return Parts(
+        _five_bits(blocks).astype(np.float32), _column(blocks["d"]), _column(blocks["m"])
+    )
 
 
-def _q5_1(blocks: Blocks) -> Floats:
-    return _column(blocks["d"]) * _five_bits(blocks).astype(np.float32) + _column(blocks["m"])
+def _q8_0(blocks: Blocks) -> Parts:
+    return Parts(blocks["quants"].astype(np.float32).reshape(-1, 1, 32), _column(blocks["d"]))
 
 
-def _q8_0(blocks: Blocks) -> Floats:
-    return _column(blocks["d"]) * blocks["quants"].astype(np.float32)
+def _iq4_nl(blocks: Blocks) -> Parts:
+    return Parts(IQ4_CODEBOOK[_nibbles(blocks)], _column(blocks["d"]))
 
 
-def _iq4_nl(blocks: Blocks) -> Floats:
-    return _column(blocks["d"]) * IQ4_CODEBOOK[_nibbles(blocks)]
-
-
-def _mxfp4(blocks: Blocks) -> Floats:
-    exponent = blocks["exponent"].astype(np.uint32).reshape(-1, 1)
+def _mxfp4(blocks: Blocks) -> Parts:
+    exponent = blocks["exponent"].astype(np.uint32).reshape(-1, 1, 1)
     # Half of 2^(exponent - 127): below 2 the half is subnormal, which the exponent bits cannot say.
     subnormal = np.uint32(0x00200000) << np.minimum(exponent, 1)
     normal = (np.maximum(exponent, 1) - 1) << np.uint32(23)
     half_scale = np.where(exponent < 2, subnormal, normal).view(np.float32)
-    return half_scale * FP4_CODEBOOK[_nibbles(blocks)]
+    return Parts(FP4_CODEBOOK[_nibbles(blocks)], half_scale)
 
 
-def _scaled(d: Floats, scales: Floats) -> Floats:
+def _scaled(d: NDArray[np.float16], scales: NDArray[np.number]) -> Floats:
     """Scales of the sub-blocks of a 256-element block, ``(blocks, sub-blocks, 1)``."""
-    return (d * scales)[:, :, np.newaxis]
+    return _column(d) * scales.astype(np.float32)[:, :, np.newaxis]
 
 
-def _q2_k(blocks: Blocks) -> Floats:
-    scale = _scaled(_column(blocks["d"]), (blocks["scales"] & 15).astype(np.float32))
-    minimum = _scaled(_column(blocks["m"]), (blocks["scales"] >> 4).astype(np.float32))
+def _q2_k(blocks: Blocks) -> Parts:
     quants = _planes(blocks["quants"], 2, 32).reshape(-1, 16, 16)
-    return scale * quants.astype(np.float32) - minimum
-
-
-def _q3_k(blocks: Blocks) -> Floats:
-    packed = blocks["scales"]  # 16 × 6 bits: eight bytes of nibbles, four bytes of bit pairs
-    low = _planes(packed[:, :8], 4, 8).reshape(-1, 16)
-    high = _planes(packed[:, 8:], 2, 4).reshape(-1, 16)
-    scales = (low | (high << np.uint8(4))).astype(np.float32) - 32
-    # The high bit is stored inverted: where it is missing, 4 is taken off.
-    absent = _planes(blocks["high"], 1, 32).reshape(-1, 16, 16) ^ 1
-    quants = _planes(blocks["quants"], 2, 32).reshape(-1, 16, 16)
-    return _scaled(_column(blocks["d"]), scales) * (
-        quants.astype(np.float32) - (absent << np.uint8(2)).astype(np.float32)
+    return Parts(
+        quants.astype(np.float32),
+        _scaled(blocks["d"], blocks["scales"] & 15),
+        -_scaled(blocks["m"], blocks["scales"] >> 4),
     )
 
 
-def _scales_and_minima(packed: Bytes) -> tuple[Floats, Floats]:
-    """The 8 six-bit scales and 8 six-bit minima of Q4_K and Q5_K: two of ``(blocks, 8)``.
+def _q3_k(blocks: Blocks) -> Parts:
+    # Scales: eight bytes of low nibbles by planes of 8, then the two high bits by planes of 4.
+    low = _planes(blocks["scales"][:, :8], 4, 8).reshape(-1, 16)
+    high = _planes(blocks["scales"][:, 8:], 2, 4).reshape(-1, 16)
+    scales = (low | (high << np.uint8(4))).astype(np.float32) - 32
+    # A clear high bit means four less; (blocks, 8, 32) from one run of eight planes.
+    quants = _planes(blocks["quants"], 2, 32) | (_planes(blocks["high"], 1, 32) << np.uint8(2))
+    codes = quants.astype(np.float32).reshape(-1, 16, 16) - 4
+    return Parts(codes, _scaled(blocks["d"], scales))
 
-    Four bytes hold scales 0-3, four minima 0-3, four the nibbles of both 4-7; the high bit pairs
-    of the first eight bytes complete scales and minima 4-7.
+
+def _scales_and_minima(packed: Bytes) -> tuple[Bytes, Bytes]:
+    """The eight 6-bit scales and minima of Q4_K and Q5_K, ``(blocks, 8)`` each, from 12 bytes.
+
+    Bytes 0-3 and 4-7 hold the scales and minima 0-3 in their low six bits, bytes 8-11 the low
+    nibbles of scales and minima 4-7, whose two high bits are on top of bytes 0-7.
     """
     first, second, rest = packed[:, 0:4], packed[:, 4:8], packed[:, 8:12]
     scales = np.concatenate([first & 63, (rest & 15) | ((first >> 2) & 48)], axis=1)
     minima = np.concatenate([second & 63, (rest >> 4) | ((second >> 2) & 48)], axis=1)
-    return scales.astype(np.float32), minima.astype(np.float32)
+    return scales, minima
 
 
-def _q4_k(blocks: Blocks) -> Floats:
+def _q4_k(blocks: Blocks) -> Parts:
     scales, minima = _scales_and_minima(blocks["scales"])
     quants = _planes(blocks["quants"], 4, 32)  # (blocks, 8, 32)
-    scale = _scaled(_column(blocks["d"]), scales)
-    return scale * quants.astype(np.float32) - _scaled(_column(blocks["m"]), minima)
+    return Parts(
+        quants.astype(np.float32), _scaled(blocks["d"], scales), -_scaled(blocks["m"], minima)
+    )
 
 
-def _q5_k(blocks: Blocks) -> Floats:
+def _q5_k(blocks: Blocks) -> Parts:
     scales, minima = _scales_and_minima(blocks["scales"])
     high = _planes(blocks["high"], 1, 32)
     quants = _planes(blocks["quants"], 4, 32) | (high << np.uint8(4))  # (blocks, 8, 32)
-    scale = _scaled(_column(blocks["d"]), scales)
-    return scale * quants.astype(np.float32) - _scaled(_column(blocks["m"]), minima)
+    return Parts(
+        quants.astype(np.float32), _scaled(blocks["d"], scales), -_scaled(blocks["m"], minima)
+    )
 
 
-def _q6_k(blocks: Blocks) -> Floats:
+def _q6_k(blocks: Blocks) -> Parts:
     low = _planes(blocks["quants"], 4, 64).reshape(-1, 16, 16)
     high = _planes(blocks["high"], 2, 32).reshape(-1, 16, 16)
-    quants = (low | (high << np.uint8(4))).astype(np.float32) - 32
-    return _scaled(_column(blocks["d"]), blocks["scales"].astype(np.float32)) * quants
+    codes = (low | (high << np.uint8(4))).astype(np.float32) - 32
+    return Parts(codes, _scaled(blocks["d"], blocks["scales"]))
 
 
-def _iq4_xs(blocks: Blocks) -> Floats:
+def _iq4_xs(blocks: Blocks) -> Parts:
     low = np.stack([blocks["scales"] & 15, blocks["scales"] >> 4], axis=2).reshape(-1, 8)
     high = blocks["high"].reshape(-1, 1) >> np.arange(0, 16, 2, dtype=np.uint16)
     scales = (low | ((high & 3) << 4)).astype(np.float32) - 32
     quants = _planes(blocks["quants"], 4, 16).reshape(-1, 8, 32)
-    return _scaled(_column(blocks["d"]), scales) * IQ4_CODEBOOK[quants]
+    return Parts(IQ4_CODEBOOK[quants], _scaled(blocks["d"], scales))
 
 
-_DEQUANTIZERS: dict[Format, Callable[[Blocks], Floats]] = {
-    Format.F32: _f32,
-    Format.F16: _f16,
+_FLOATS: dict[Format, Callable[[NDArray[Any]], Floats]] = {
+    Format.F32: _float,
+    Format.F16: _float,
     Format.BF16: _bf16,
+}
+_QUANTISED: dict[Format, Callable[[Blocks], Parts]] = {
     Format.Q4_0: _q4_0,
     Format.Q4_1: _q4_1,
     Format.Q5_0: _q5_0,

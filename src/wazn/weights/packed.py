@@ -23,7 +23,7 @@ from wazn.weights.container import Container, TensorInfo
 from wazn.weights.formats import dequantize
 from wazn.weights.scales import check_scales
 
-MAGIC = b"WAZNPK01"
+MAGIC = b"WAZNPK02"
 """Changes with everything that changes what a packed file means."""
 
 VECTOR = "vector"
