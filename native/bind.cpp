@@ -73,6 +73,13 @@ std::vector<float> to_vector(Vector<float> values) {
   return std::vector<float>(values.data(), values.data() + values.size());
 }
 
+KvFormat kv_format(const std::string& name) {
+  if (name == "float32") return KvFormat::kFloat32;
+  if (name == "float16") return KvFormat::kFloat16;
+  if (name == "int8") return KvFormat::kInt8;
+  throw std::invalid_argument("there is no KV format " + name);
+}
+
 BufferId checked(Program& program, int id, int64_t columns = -1) {
   if (id < 0 || id >= program.num_buffers())
     throw std::invalid_argument("there is no buffer " + std::to_string(id));
@@ -202,16 +209,21 @@ NB_MODULE(_core, m) {
       .def(
           "__init__",
           [](Program* self, std::shared_ptr<Pool> pool, int64_t max_rows, bool exact,
-             int64_t layers, int64_t kv_heads, int64_t head_dim, bool half,
+             int64_t layers, int64_t kv_heads, int64_t head_dim, const std::string& kv,
              const std::string& isa) {
             if (max_rows < 1 || layers < 1 || kv_heads < 1 || head_dim < 1)
               throw std::invalid_argument("a program needs rows, layers and heads");
             new (self) Program(kernels_for(isa), std::move(pool), max_rows, exact,
-                               {layers, kv_heads, head_dim, half});
+                               {layers, kv_heads, head_dim, kv_format(kv)});
           },
-          "pool"_a, "max_rows"_a, "exact"_a, "layers"_a, "kv_heads"_a, "head_dim"_a, "half"_a,
+          "pool"_a, "max_rows"_a, "exact"_a, "layers"_a, "kv_heads"_a, "head_dim"_a, "kv"_a,
           "isa"_a)
       .def_prop_ro("segments", &Program::segments)
+      .def_prop_ro("page_bytes",
+                   [](const Program& p) {
+                     const KvShape& kv = p.kv();
+                     return kv.layers * kv.heads * kv_page_bytes(kv.head_dim, kv.format);
+                   })
       .def_prop_ro("head_dim", [](const Program& p) { return p.kv().head_dim; })
       .def("buffer",
            [](Program& p, int64_t columns, const std::string& form) {
@@ -253,6 +265,7 @@ NB_MODULE(_core, m) {
              if (layer < 0 || layer >= kv.layers) throw std::invalid_argument("no such layer");
              p.add(Attend{checked(p, query, heads * kv.head_dim),
                           checked(p, out, heads * kv.head_dim), layer, heads, scale});
+             p.add(MergeChunks{out, heads});
            })
       .def("swiglu",
            [](Program& p, int gate, int up, int out) {

@@ -20,8 +20,8 @@ const int8_t kMxfp4Codes[16] = {12, 13, 14, 15, 16, 18, 20, 24,  // doubled, plu
                                 12, 11, 10, 9,  8,  6,  4,  0};
 
 // Codes of 16 rows x 32 columns; `lines` reads lines 2i and 2i + 1. kDepth: how many products of
-// unsigned code x int8 pairs add up in int16 without overflow (signed codes: 0, see `dot`). kIsSmall:
-// the products of 16 columns add up in int16.
+// unsigned code x int8 pairs add up in int16 without overflow (signed codes: 0, see `dot`).
+// kIsSmall: the products of 16 columns add up in int16.
 struct Unsigned4 {  // line 2i in the low nibbles, line 2i + 1 in the high ones
   static constexpr int64_t kBytes = 256;
   static constexpr int kDepth = 8;
@@ -73,8 +73,8 @@ struct Codebook4 {
 
 enum class Scale { kF16, kPowerOfTwo };
 
-// Every format: value = scale * (code - kOffset) (+ min), with a scale and a min of 16 rows for each
-// group of kGroup columns. `scales` gives those of 32-column block b of a panel.
+// Every format: value = scale * (code - kOffset) (+ min), with a scale and a min of 16 rows for
+// each group of kGroup columns. `scales` gives those of 32-column block b of a panel.
 template <class C, int kOffset_, bool kMin, Scale kScale = Scale::kF16>
 struct Block32 {
   using Codec = C;
@@ -117,8 +117,7 @@ struct Block256 {
     for (int g = 0; g < kGroups; ++g) {
       const uint8_t* p = sub + kPanelRows * (b % 8 * kGroups + g);
       d[g] = mul(load_f16(super), kSignedSub ? load_signed((const int8_t*)p) : load_unsigned(p));
-      if constexpr (kMin)
-        m[g] = negated(mul(load_f16(super + 16), load_unsigned(p + kSubBytes)));
+      if constexpr (kMin) m[g] = negated(mul(load_f16(super + 16), load_unsigned(p + kSubBytes)));
     }
   }
   static WAZN_INLINE Floats negated(Floats x) { return mul(x, splat(-1.0f)); }

@@ -11,18 +11,10 @@ namespace wazn {
 #define WAZN_STRING(isa) WAZN_STRING_(isa)
 
 const Kernels* WAZN_TABLE(WAZN_ISA)() {
-  static const Kernels table = {WAZN_STRING(WAZN_ISA),
-                                kTile,
-                                linear,
-                                linear_exact,
-                                dequantize_row,
-                                quantize,
-                                quantize_wide,
-                                rms_norm,
-                                swiglu,
-                                rope,
-                                append_kv,
-                                attend};
+  static const Kernels table = {
+      WAZN_STRING(WAZN_ISA), kTile,    linear, linear_exact, dequantize_row, quantize,
+      quantize_wide,         rms_norm, swiglu, rope,         append_kv,      attend,
+      merge_chunks};
   return &table;
 }
 

@@ -8,6 +8,10 @@ namespace wazn {
 
 constexpr int64_t kPanelRows = 16;  // weight rows per panel: the accumulator lane is the row
 constexpr int64_t kPage = 64;       // positions per KV page and per block of attention
+constexpr int64_t kChunkPages = 8;  // blocks that attention merges before it merges chunks
+
+// How keys and values are kept; int8 has a float32 scale for each position and head.
+enum class KvFormat : int32_t { kFloat32, kFloat16, kInt8 };
 
 // Number formats, as packed. bind.cpp names them in this order.
 enum class Layout : int32_t {
@@ -39,8 +43,8 @@ struct Matrix {
 constexpr int64_t kScaleSpan = 256;  // columns that share a float scale of activations
 
 // One row of quantised activations: value = scale * multiplier * code, with a float scale for each
-// 256 columns (the last span may be shorter) and an integer multiplier for each 16. Codes are in the
-// order of the instruction set (see simd.h). Sums are those of multiplier * code over 16 and 32
+// 256 columns (the last span may be shorter) and an integer multiplier for each 16. Codes are in
+// the order of the instruction set (see simd.h). Sums are those of multiplier * code over 16 and 32
 // columns.
 struct Narrow {
   int8_t* codes;
@@ -71,7 +75,7 @@ struct Output {
   bool accumulate;
 };
 
-// One attention task: `num_rows` query rows of one sequence against one KV head.
+// One attention task: `num_rows` query rows of one sequence against chunks of one KV head.
 struct Attention {
   const float* queries;    // first row of the task; heads of the group are adjacent
   float* out;              // same shape as queries
@@ -81,8 +85,10 @@ struct Attention {
   int64_t group;           // query heads per KV head
   int64_t head_dim;
   float scale;
-  bool half;                    // pages hold float16, else float32
-  const uint8_t* const* pages;  // page i holds positions [64 i, 64 i + 64): keys, then values
+  KvFormat format;
+  const uint8_t* const* pages;  // page i holds positions [64 i, 64 i + 64)
+  int64_t first_chunk, last_chunk;
+  float* partials;  // null: all chunks, to out; else chunks [..][num_rows * group][head_dim + 16]
 };
 
 // Everything an instruction set must provide. Scratch is 64-byte aligned, per thread.
@@ -103,17 +109,20 @@ struct Kernels {
   void (*swiglu)(const float* gate, const float* up, int64_t columns, float* out);
   void (*rope)(float* x, int64_t heads, int64_t head_dim, const float* angles, bool interleaved);
   // Writes one position's key and value of one head into its page.
-  void (*append_kv)(const float* key, const float* value, int64_t head_dim, int64_t slot, bool half,
-                    uint8_t* page);
+  void (*append_kv)(const float* key, const float* value, int64_t head_dim, int64_t slot,
+                    KvFormat format, uint8_t* page);
   void (*attend)(const Attention& task, uint8_t* scratch);
+  // One row's head from the partial results of its chunks, `stride` floats apart.
+  void (*merge_chunks)(const float* partials, int64_t num_chunks, int64_t stride, int64_t head_dim,
+                       float* out);
 };
 
 int64_t panel_bytes(Layout layout, int64_t columns);
 int64_t linear_scratch_bytes(int64_t columns, int64_t max_rows);
 int64_t attention_scratch_bytes(int64_t head_dim);
-int64_t kv_page_bytes(int64_t head_dim, bool half);  // keys and values of one KV head
+int64_t kv_page_bytes(int64_t head_dim, KvFormat format);  // keys and values of one KV head
 
-constexpr int64_t kAttentionRows = 24;  // query rows (positions x group) per attention tile
+constexpr int64_t kAttentionRows = 48;  // query rows (positions x group) per attention tile
 
 constexpr int64_t num_scale_spans(int64_t columns) {
   return (columns + kScaleSpan - 1) / kScaleSpan;

@@ -233,8 +233,8 @@ WAZN_INLINE void rows_in_one_tile(const Source& w, const X* x, int64_t row, int6
   with_count<kTileOf<X>>(num_rows, [&]<int Y>() { tile_of_rows<F, Y>(w, x, row, part, out); });
 }
 
-// Unpacks `kChunk` blocks of a panel at a time: with the rows of a tile they stay in the first-level
-// cache while all tiles pass.
+// Unpacks `kChunk` blocks of a panel at a time: with the rows of a tile they stay in the
+// first-level cache while all tiles pass.
 constexpr int64_t kChunk = 32;
 
 template <class F, class X>
@@ -284,8 +284,8 @@ WAZN_INLINE void float_tile(const uint8_t* panel, int64_t bytes, const Activatio
 template <class E>
 void float_rows(const uint8_t* panel, const Activation& x, int64_t m, int64_t num_rows,
                 const Output& out, int64_t column, int64_t count) {
-  with_count<kFloatTile>(
-      num_rows, [&]<int Y>() { float_tile<E, Y, 1>(panel, 0, x, m, out, column, count); });
+  with_count<kFloatTile>(num_rows,
+                         [&]<int Y>() { float_tile<E, Y, 1>(panel, 0, x, m, out, column, count); });
 }
 
 template <class E>

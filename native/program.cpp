@@ -26,11 +26,21 @@ int64_t linear_scratch_bytes(int64_t columns, int64_t max_rows) {
 }
 
 int64_t attention_scratch_bytes(int64_t head_dim) {
-  return 4 * (3 * kAttentionRows * head_dim + kAttentionRows * kPage + kPage * head_dim) +
-         8 * kAttentionRows + 64;
+  return 4 * (4 * kAttentionRows * head_dim + kAttentionRows * kPage + kPage * head_dim) +
+         16 * kAttentionRows + 64;
 }
 
-int64_t kv_page_bytes(int64_t head_dim, bool half) { return 2 * kPage * head_dim * (half ? 2 : 4); }
+int64_t kv_page_bytes(int64_t head_dim, KvFormat format) {
+  switch (format) {
+    case KvFormat::kFloat32:
+      return 2 * kPage * head_dim * 4;
+    case KvFormat::kFloat16:
+      return 2 * kPage * head_dim * 2;
+    case KvFormat::kInt8:
+      return 2 * kPage * (head_dim + 4);
+  }
+  return 0;
+}
 
 Program::Program(const Kernels* kernels, std::shared_ptr<Pool> pool, int64_t max_rows, bool exact,
                  KvShape kv)
@@ -108,7 +118,7 @@ void Program::end_segment(const std::string& name) {
 }
 
 void Program::open_cache(int64_t num_pages) {
-  const int64_t bytes = kv_.layers * kv_.heads * kv_page_bytes(kv_.head_dim, kv_.half);
+  const int64_t bytes = kv_.layers * kv_.heads * kv_page_bytes(kv_.head_dim, kv_.format);
   cache_ = allocate(num_pages * bytes);
   num_pages_ = num_pages;
 }
@@ -120,7 +130,7 @@ void Program::set_angles(const float* angles, int64_t num_positions) {
 
 uint8_t* Program::page(int64_t layer, int64_t id) const {
   return cache_->data() +
-         (id * kv_.layers + layer) * kv_.heads * kv_page_bytes(kv_.head_dim, kv_.half);
+         (id * kv_.layers + layer) * kv_.heads * kv_page_bytes(kv_.head_dim, kv_.format);
 }
 
 void Program::check(const Step& step) const {
@@ -155,12 +165,11 @@ void Program::prepare(const Step& step) {
   row_sequence_.resize(step.rows);
   row_position_.resize(step.rows);
   tiles_.clear();
-  const int64_t group = std::max<int64_t>(1, [this] {
-    for (const Operation& op : operations_)
-      if (auto* attend = std::get_if<Attend>(&op)) return attend->heads / kv_.heads;
-    return int64_t{1};
-  }());
-  const int32_t rows_per_tile = (int32_t)std::max<int64_t>(1, kAttentionRows / group);
+  row_partials_.assign(step.rows, -1);
+  row_chunks_.resize(step.rows);
+  partials_.clear();
+  const int64_t group = attention_group();
+  const int32_t rows_per_tile = (int32_t)(kAttentionRows / group);
   for (int32_t s = 0; s < step.num_sequences; ++s) {
     const int32_t first = step.row_starts[s], last = step.row_starts[s + 1];
     for (int32_t row = first; row < last; ++row) {
@@ -168,13 +177,39 @@ void Program::prepare(const Step& step) {
       row_position_[row] = step.first_positions[s] + row - first;
     }
     for (int32_t row = first; row < last; row += rows_per_tile)
-      tiles_.push_back({s, row, std::min(rows_per_tile, last - row)});
+      add_tiles(s, row, std::min(rows_per_tile, last - row), group * (kv_.head_dim + 16));
   }
   // Late rows attend to more: the longest tasks first.
   std::stable_sort(tiles_.begin(), tiles_.end(), [this](const Tile& a, const Tile& b) {
-    return row_position_[a.first_row] > row_position_[b.first_row];
+    return (a.last_chunk - a.first_chunk) * a.num_rows >
+           (b.last_chunk - b.first_chunk) * b.num_rows;
   });
   for (size_t i = 0; i < operations_.size(); ++i) next_task_[i].store(0);
+}
+
+int64_t Program::attention_group() const {
+  for (const Operation& op : operations_)
+    if (auto* attend = std::get_if<Attend>(&op)) return attend->heads / kv_.heads;
+  return 1;
+}
+
+// Rows that attend together: as one task, or, where they are few and their positions many, as a
+// task for each chunk of positions, so that threads share even a single sequence evenly.
+void Program::add_tiles(int32_t sequence, int32_t first_row, int32_t num_rows,
+                        int64_t head_floats) {
+  const int64_t last_position = row_position_[first_row] + num_rows - 1;
+  const int32_t chunks = (int32_t)(last_position / (kPage * kChunkPages)) + 1;
+  if (chunks == 1 || num_rows > 1) {
+    tiles_.push_back({sequence, first_row, num_rows, 0, chunks, -1});
+    return;
+  }
+  const int64_t chunk_floats = kv_.heads * head_floats;
+  row_partials_[first_row] = (int64_t)partials_.size();
+  row_chunks_[first_row] = chunks;
+  for (int32_t chunk = 0; chunk < chunks; ++chunk)
+    tiles_.push_back({sequence, first_row, num_rows, chunk, chunk + 1,
+                      row_partials_[first_row] + chunk * chunk_floats});
+  partials_.resize(partials_.size() + chunks * chunk_floats);
 }
 
 void Program::run(int first_segment, int last_segment, const Step& step) {
@@ -295,33 +330,49 @@ void Program::execute(const Rope& op, int index, int thread) {
 void Program::execute(const AppendKv& op, int index, int thread) {
   const Range rows = share(num_rows(index), thread, pool_->size());
   const int64_t width = kv_.heads * kv_.head_dim;
-  const int64_t bytes = kv_page_bytes(kv_.head_dim, kv_.half);
+  const int64_t bytes = kv_page_bytes(kv_.head_dim, kv_.format);
   for (int64_t row = rows.first; row < rows.last; ++row) {
     const int64_t position = row_position_[row];
     const int32_t id = step_.page_tables[row_sequence_[row] * step_.table_width + position / kPage];
     for (int64_t h = 0; h < kv_.heads; ++h)
       kernels_->append_kv(buffers_[op.key].floats + row * width + h * kv_.head_dim,
                           buffers_[op.value].floats + row * width + h * kv_.head_dim, kv_.head_dim,
-                          position % kPage, kv_.half, page(op.layer, id) + h * bytes);
+                          position % kPage, kv_.format, page(op.layer, id) + h * bytes);
   }
 }
 
 void Program::execute(const Attend& op, int index, int thread) {
   const Activation &query = buffers_[op.query], &out = buffers_[op.out];
   const int64_t group = op.heads / kv_.heads, tasks = (int64_t)tiles_.size() * kv_.heads;
-  const int64_t bytes = kv_page_bytes(kv_.head_dim, kv_.half);
+  const int64_t bytes = kv_page_bytes(kv_.head_dim, kv_.format);
   std::vector<const uint8_t*> pages(step_.table_width);
   for (int64_t task; (task = next_task_[index].fetch_add(1)) < tasks;) {
     const Tile& tile = tiles_[task / kv_.heads];
     const int64_t head = task % kv_.heads, first = row_position_[tile.first_row];
-    for (int64_t p = 0; p * kPage < first + tile.num_rows; ++p)
+    const int64_t num_pages = (first + tile.num_rows + kPage - 1) / kPage;
+    const int64_t last = std::min<int64_t>(tile.last_chunk * kChunkPages, num_pages);
+    for (int64_t p = tile.first_chunk * kChunkPages; p < last; ++p)
       pages[p] =
           page(op.layer, step_.page_tables[tile.sequence * step_.table_width + p]) + head * bytes;
     const int64_t offset = tile.first_row * query.columns + head * group * kv_.head_dim;
+    float* partials = tile.partials < 0
+                          ? nullptr
+                          : partials_.data() + tile.partials + head * group * (kv_.head_dim + 16);
     kernels_->attend({query.floats + offset, out.floats + offset, query.columns, tile.num_rows,
-                      first, group, kv_.head_dim, op.scale, kv_.half, pages.data()},
+                      first, group, kv_.head_dim, op.scale, kv_.format, pages.data(),
+                      tile.first_chunk, tile.last_chunk, partials},
                      scratch_[thread]->data());
   }
+}
+
+void Program::execute(const MergeChunks& op, int index, int thread) {
+  const Range rows = share(num_rows(index), thread, pool_->size());
+  const int64_t width = kv_.head_dim + 16;
+  for (int64_t row = rows.first; row < rows.last; ++row)
+    for (int64_t h = 0; h < op.heads && row_partials_[row] >= 0; ++h)
+      kernels_->merge_chunks(
+          partials_.data() + row_partials_[row] + h * width, row_chunks_[row], op.heads * width,
+          kv_.head_dim, buffers_[op.out].floats + row * op.heads * kv_.head_dim + h * kv_.head_dim);
 }
 
 void Program::execute(const SwiGlu& op, int index, int thread) {

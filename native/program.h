@@ -56,6 +56,10 @@ struct Attend {
   int64_t layer, heads;
   float scale;
 };
+struct MergeChunks {  // finishes rows whose chunks were computed apart
+  BufferId out;
+  int64_t heads;
+};
 struct SwiGlu {
   BufferId gate, up, out;
 };
@@ -68,8 +72,8 @@ struct Gather {  // the wanted rows only; what follows works on those
 struct Emit {  // copies wanted rows to the step's result
   BufferId in;
 };
-using Operation =
-    std::variant<Embed, RmsNorm, Linear, Rope, AppendKv, Attend, SwiGlu, Quantize, Gather, Emit>;
+using Operation = std::variant<Embed, RmsNorm, Linear, Rope, AppendKv, Attend, MergeChunks, SwiGlu,
+                               Quantize, Gather, Emit>;
 
 constexpr BufferId kLogits = -1;
 
@@ -79,7 +83,7 @@ enum class Form { kNone, kNarrow, kWide };
 // A KV page holds 64 positions of every layer and KV head.
 struct KvShape {
   int64_t layers, heads, head_dim;
-  bool half;
+  KvFormat format;
 };
 
 // One batch. Arrays belong to the caller and are checked by Program::run.
@@ -109,11 +113,14 @@ class Program {
   int64_t max_rows() const { return max_rows_; }
 
  private:
-  struct Tile {  // rows of one sequence that attend together
-    int32_t sequence, first_row, num_rows;
+  struct Tile {  // rows of one sequence that attend together, to some chunks of its positions
+    int32_t sequence, first_row, num_rows, first_chunk, last_chunk;
+    int64_t partials;  // where its partial results are; -1: none
   };
   void check(const Step& step) const;
+  int64_t attention_group() const;
   void prepare(const Step& step);
+  void add_tiles(int32_t sequence, int32_t first_row, int32_t num_rows, int64_t head_floats);
   void work(int thread, int first, int last);
   bool needs_barrier(int operation) const;
   bool is_row_local(int operation) const;
@@ -124,6 +131,7 @@ class Program {
   void execute(const Rope& op, int index, int thread);
   void execute(const AppendKv& op, int index, int thread);
   void execute(const Attend& op, int index, int thread);
+  void execute(const MergeChunks& op, int index, int thread);
   void execute(const SwiGlu& op, int index, int thread);
   void execute(const Quantize& op, int index, int thread);
   void execute(const Gather& op, int index, int thread);
@@ -157,6 +165,9 @@ class Program {
   Step step_{};
   std::vector<int32_t> row_sequence_, row_position_;
   std::vector<Tile> tiles_;
+  std::vector<int64_t> row_partials_;  // per row: where its first chunk is; -1: none
+  std::vector<int32_t> row_chunks_;
+  std::vector<float> partials_;
   std::unique_ptr<std::atomic<int64_t>[]> next_task_;  // per operation
 };
 

@@ -315,9 +315,8 @@ WAZN_INLINE void store_codes(int16_t* p, Words first, Words second) {
 // Columns 2i and 2i + 1 of a lane's four, as int16.
 WAZN_INLINE __m256i widen_two(__m256i x, int i, bool is_signed) {
   const __m256i place = _mm256_set1_epi32(i == 0 ? (int)0x01800080 : (int)0x03800280);
-  const __m256i offsets =
-      _mm256_setr_epi8(0, 0, 0, 0, 0, 4, 0, 4, 0, 8, 0, 8, 0, 12, 0, 12, 0, 0, 0, 0, 0, 4, 0, 4, 0,
-                       8, 0, 8, 0, 12, 0, 12);
+  const __m256i offsets = _mm256_setr_epi8(0, 0, 0, 0, 0, 4, 0, 4, 0, 8, 0, 8, 0, 12, 0, 12, 0, 0,
+                                           0, 0, 0, 4, 0, 4, 0, 8, 0, 8, 0, 12, 0, 12);
   const __m256i high = _mm256_shuffle_epi8(x, _mm256_add_epi8(place, offsets));
   return is_signed ? _mm256_srai_epi16(high, 8) : _mm256_srli_epi16(high, 8);
 }

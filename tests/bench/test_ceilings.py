@@ -4,7 +4,7 @@ from wazn.bench.ceilings import Ceilings
 from wazn.bench.workload import Task
 
 CEILINGS = Ceilings(bandwidth=1000.0, compute=500.0)
-WORK = {"decode_bytes": 110, "weight_bytes": 100, "prefill_macs": 5}
+WORK = {"weight_bytes": 712, "position_bytes": 1, "prefill_macs": 5}
 
 
 def test_prefill_is_held_against_multiply_accumulates() -> None:
@@ -12,9 +12,11 @@ def test_prefill_is_held_against_multiply_accumulates() -> None:
 
 
 def test_decode_reads_weights_once_a_step_and_everyones_keys_and_values() -> None:
-    assert CEILINGS.share(Task("decode", 1), WORK, rate=5.0) == pytest.approx(5 * 110 / 1000)
+    assert CEILINGS.share(Task("decode", 1), WORK, rate=0.5) == pytest.approx(
+        0.5 * (712 + 288) / 1000
+    )
     steps_per_second = 40.0 / 8
-    expected = steps_per_second * (100 + 8 * 10) / 1000
+    expected = steps_per_second * (712 + 8 * 288) / 1000
     assert CEILINGS.share(Task("decode", 8), WORK, rate=40.0) == pytest.approx(expected)
 
 

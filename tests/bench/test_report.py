@@ -21,8 +21,8 @@ def example(rival: bool = True, noise: list[str] | None = None) -> Run:
         cpu=CPU,
         entrants=[Entrant("wazn", "1.0"), *([Entrant("llama.cpp", "2.0")] if rival else [])],
         measurements=[Measurement(task, rates) for task in tasks],
-        ceilings=Ceilings(bandwidth=6000.0, compute=300.0),
-        work={"decode_bytes": 100, "weight_bytes": 90, "prefill_macs": 1},
+        ceilings=Ceilings(bandwidth=22680.0, compute=300.0),
+        work={"weight_bytes": 90, "position_bytes": 1, "prefill_macs": 1},
         meter=QuietMeter(2, Path("/nowhere")),
         noise=noise or [],
     )

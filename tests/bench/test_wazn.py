@@ -15,9 +15,8 @@ class BenchedModel(FakeModel):
 
     max_rows: int = 512
     macs_per_token: int = 1000
-
-    def bytes_per_token(self, position: int) -> int:
-        return 5000 + position
+    bytes_per_step: int = 5000
+    kv_bytes_per_position: int = 1
 
 
 @pytest.fixture
@@ -53,9 +52,9 @@ def test_a_turn_leaves_nothing_behind(model: BenchedModel) -> None:
         assert model.batches == [[512]]
 
 
-def test_work_is_counted_in_the_middle_of_the_decoded_tokens(model: BenchedModel) -> None:
+def test_work_is_that_of_the_models_shapes(model: BenchedModel) -> None:
     assert Wazn(Path("model"), 2).work() == {
-        "decode_bytes": 5000 + 256 + 32,
+        "position_bytes": 1,
         "weight_bytes": 5000,
         "prefill_macs": 1000,
     }

@@ -12,7 +12,7 @@ from wazn.models.blocks import Layer, Linear, Norm, embed
 from wazn.models.recorder import Recorder, Shape, Tensor, lower
 from wazn.weights.formats import Format
 
-SHAPE = Shape(8, False, 2, 2, 32, True, False)
+SHAPE = Shape(8, False, 2, 2, 32, "float16", False)
 
 
 def test_a_llama_block_becomes_eleven_operations() -> None:

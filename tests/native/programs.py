@@ -12,9 +12,9 @@ Floats = NDArray[np.float32]
 
 
 def new_program(
-    *, threads: int = 1, exact: bool = False, heads: int = 1, dim: int = 16, half: bool = True
+    *, threads: int = 1, exact: bool = False, heads: int = 1, dim: int = 16, kv: str = "float16"
 ) -> native.Program:
-    return native.Program(native.Pool(threads), 64, exact, 1, heads, dim, half, native.chosen_isa())
+    return native.Program(native.Pool(threads), 64, exact, 1, heads, dim, kv, native.chosen_isa())
 
 
 def random_raw(

@@ -9,6 +9,7 @@ from tests.native import programs
 from tests.native.programs import Floats
 from wazn import native
 from wazn.models import reference
+from wazn.models.reference import Cached
 from wazn.weights.formats import Format, dequantize
 
 FLOATS = (Format.F32, Format.F16, Format.BF16)
@@ -185,45 +186,52 @@ def test_rope_equals_its_twin(interleaved: bool) -> None:
     assert_same_bits(program.floats(buffer)[:7].copy(), expected.reshape(7, 96))
 
 
-@pytest.mark.parametrize("half", [True, False])
-@given(seed=seeds, chunks=st.lists(st.integers(1, 60), min_size=1, max_size=4))
+@pytest.mark.parametrize("kv", ["float32", "float16", "int8"])
+@given(
+    seed=seeds,
+    chunks=st.lists(st.integers(1, 60) | st.just(1), min_size=1, max_size=6),
+    before=st.sampled_from([0, 1, 500, 1100]),
+    group=st.sampled_from([1, 3, 5]),
+)
 @settings(max_examples=8, deadline=None)
 def test_attention_equals_its_twin_however_the_rows_arrive(
-    half: bool, seed: int, chunks: list[int]
+    kv: str, seed: int, chunks: list[int], before: int, group: int
 ) -> None:
     rng = np.random.default_rng(seed)
-    kv_heads, group, dim, length = 2, 3, 16, sum(chunks)
+    arrivals = [60] * (before // 60) + chunks
+    kv_heads, dim, length = 2, 16, sum(arrivals)
     query = rng.normal(0, 2, (length, kv_heads * group * dim)).astype(np.float32)
     key, value = rng.normal(0, 2, (2, length, kv_heads * dim)).astype(np.float32)
-    program = programs.new_program(threads=2, heads=kv_heads, dim=dim, half=half)
+    program = programs.new_program(threads=2, heads=kv_heads, dim=dim, kv=kv)
     q, out = (program.buffer(query.shape[1], "none") for _ in range(2))
     k, v = (program.buffer(key.shape[1], "none") for _ in range(2))
     program.append_kv(k, v, 0)
     program.attend(q, out, 0, kv_heads * group, 0.25)
     program.open_cache(64)
     results, start = [], 0
-    for chunk in chunks:
+    for chunk in arrivals:
         rows = slice(start, start + chunk)
         for buffer, source in ((q, query), (k, key), (v, value)):
             program.floats(buffer)[:chunk] = source[rows]
         (programs.run if start == 0 else programs.run_again)(program, chunk, start)
         results.append(program.floats(out)[:chunk].copy())
         start += chunk
-    stored = (key, value)
-    if half:
-        stored = tuple(a.astype(np.float16).astype(np.float32) for a in stored)
-    cached_k, cached_v = (a.reshape(length, kv_heads, dim) for a in stored)
     queries = query.reshape(length, kv_heads, group, dim)
-    for row in rng.choice(length, min(length, 6), replace=False):
+    for row in {*rng.choice(length, min(length, 4), replace=False).tolist(), length - 1}:
         expected = np.stack(
             [
-                reference.attend(
-                    queries[row, h], cached_k[: row + 1, h], cached_v[: row + 1, h], 0.25
-                )
+                reference.attend(queries[row, h], cached(key, value, kv, row + 1, h, dim), 0.25)
                 for h in range(kv_heads)
             ]
         )
         assert_same_bits(np.concatenate(results)[row], expected.reshape(-1))
+
+
+def cached(key: Floats, value: Floats, kv: str, length: int, head: int, dim: int) -> Cached:
+    at = slice(head * dim, (head + 1) * dim)
+    keys, key_scales = reference.round_kv(key[:length, at], kv)
+    values, value_scales = reference.round_kv(value[:length, at], kv)
+    return Cached(keys, values, key_scales, value_scales)
 
 
 def test_fma_rounds_once() -> None:

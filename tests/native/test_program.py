@@ -84,9 +84,9 @@ def test_operations_on_buffers_that_do_not_exist_are_refused() -> None:
 
 def test_heads_that_attention_cannot_tile_are_refused() -> None:
     program = programs.new_program(heads=1, dim=16)
-    wide = program.buffer(25 * 16, "none")
-    with pytest.raises(ValueError, match="at most 24 query heads"):
-        program.attend(wide, wide, 0, 25, 1.0)
+    wide = program.buffer(49 * 16, "none")
+    with pytest.raises(ValueError, match="at most 48 query heads"):
+        program.attend(wide, wide, 0, 49, 1.0)
 
 
 def test_a_weights_file_that_shrinks_in_use_is_an_error_not_a_crash(tmp_path: Path) -> None:

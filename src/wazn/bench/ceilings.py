@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from wazn.bench.workload import Task
+from wazn.bench.workload import DECODED_TOKENS, Task
 
 # At least a GiB, so that no cache holds a share of it worth mentioning.
 BANDWIDTH_BYTES = 1 << 30
@@ -34,8 +34,8 @@ class Ceilings:
         """``rate`` (tokens per second) over the rate that the ceiling allows for this task."""
         if task.kind == "prefill":
             return rate * work["prefill_macs"] / self.compute
-        kv_bytes = work["decode_bytes"] - work["weight_bytes"]
-        step_bytes = work["weight_bytes"] + task.users * kv_bytes
+        positions = task.users * (task.prompt_tokens + DECODED_TOKENS // 2)  # halfway
+        step_bytes = work["weight_bytes"] + positions * work["position_bytes"]
         return rate / task.users * step_bytes / self.bandwidth
 
 

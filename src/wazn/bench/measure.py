@@ -56,10 +56,11 @@ class Plan:
 
     users: Sequence[int]
     repeats: int
+    context: int | None = None
 
     @property
     def tasks(self) -> list[Task]:
-        return [Task(kind, users) for users in self.users for kind in KINDS]
+        return [Task(kind, users, self.context) for users in self.users for kind in KINDS]
 
 
 def measure(

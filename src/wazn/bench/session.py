@@ -75,10 +75,7 @@ class Session:
             if entrant.name == llama_cpp.NAME:
                 key = record_key(self.path, entrant.version, self.threads)
                 records = Records(self.records, key)
-                rates = {
-                    f"{m.task.kind} with {m.task.users}": m.median(entrant.name)
-                    for m in measurements
-                }
+                rates = {str(m.task): m.median(entrant.name) for m in measurements}
                 shortfalls += records.shortfalls(rates)
                 records.update(rates)
         return shortfalls

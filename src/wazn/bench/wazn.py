@@ -11,7 +11,7 @@ from itertools import count
 from pathlib import Path
 
 import wazn
-from wazn.bench.workload import DECODED_TOKENS, PROMPT_TOKENS, Prompts
+from wazn.bench.workload import DECODED_TOKENS, Prompts
 from wazn.engine.engine import Engine
 from wazn.engine.params import SamplingParams
 from wazn.engine.request import Request
@@ -36,10 +36,9 @@ class Wazn:
 
     def work(self) -> dict[str, int]:
         """See ``Contender``."""
-        middle = PROMPT_TOKENS["decode"] + DECODED_TOKENS // 2
         return {
-            "decode_bytes": self._model.bytes_per_token(middle),
-            "weight_bytes": self._model.bytes_per_token(0),
+            "weight_bytes": self._model.bytes_per_step,
+            "position_bytes": self._model.kv_bytes_per_position,
             "prefill_macs": self._model.macs_per_token,
         }
 

@@ -27,16 +27,25 @@ class Task:
 
     kind: Kind
     users: int
+    context: int | None = None  # tokens of each prompt; None: PROMPT_TOKENS
+
+    def __str__(self) -> str:
+        after = "" if self.context is None else f" of {self.context}"
+        return f"{self.kind}{after} with {self.users}"
+
+    @property
+    def prompt_tokens(self) -> int:
+        """Tokens of one prompt."""
+        return PROMPT_TOKENS[self.kind] if self.context is None else self.context
 
     @property
     def num_tokens(self) -> int:
         """Tokens that the measured time produced or took in."""
-        per_user = DECODED_TOKENS if self.kind == "decode" else PROMPT_TOKENS["prefill"]
-        return self.users * per_user
+        return self.users * (DECODED_TOKENS if self.kind == "decode" else self.prompt_tokens)
 
     def prompts(self, pair: int, vocab_size: int, num_tokens: int | None = None) -> list[list[int]]:
         """Random prompts, one per user; the same for the same pair. Shorter for a warm-up."""
-        length = PROMPT_TOKENS[self.kind] if num_tokens is None else num_tokens
+        length = self.prompt_tokens if num_tokens is None else num_tokens
         random = np.random.default_rng([pair, self.users, KINDS.index(self.kind)])
         drawn: list[list[int]] = random.integers(0, vocab_size, (self.users, length)).tolist()
         return drawn
@@ -58,6 +67,6 @@ class Contender(Protocol):
     def work(self) -> dict[str, int]:
         """What the work amounts to, as far as the contender knows its own.
 
-        ``decode_bytes``: read per decoded token in the middle of the task, ``weight_bytes``: those
-        of them that are weights, ``prefill_macs``: multiply-accumulates per prompt token.
+        ``weight_bytes``: read by every decode step, ``position_bytes``: of keys and values, read for
+        every position of every sequence, ``prefill_macs``: multiply-accumulates per prompt token.
         """

@@ -52,6 +52,10 @@ class BenchOptions:
         list[int] | None,
         typer.Option(min=1, max=64, metavar="N…", help="Sequences at once; else 1 and 8."),
     ] = None
+    context: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Tokens of every prompt; else 512 and 256."),
+    ] = None
 
 
 bench = typer.Typer(
@@ -72,8 +76,9 @@ def _bench(
 ) -> None:
     """Measure speed, alone or beside llama.cpp.
 
-    Prefill takes in 512 random tokens per sequence; decode adds 64 tokens after 256. The exit
-    status is 1 if the machine was not quiet: then the figures do not count.
+    Prefill takes in 512 random tokens per sequence; decode adds 64 tokens after 256, or both after
+    --context N. The exit status is 1 if the machine was not quiet: then the figures do not
+    count.
 
     \b
     Example:
@@ -103,7 +108,7 @@ def _session(model: str, options: BenchOptions) -> "Session":
         path=fetch(model).path,
         names=("wazn",) if options.against is None else ("wazn", options.against),
         threads=options.threads or read_cpu().useful_threads,
-        plan=Plan(sorted(set(options.users or (1, 8))), options.repeats),
+        plan=Plan(sorted(set(options.users or (1, 8))), options.repeats, options.context),
         records=load_settings().cache / "bench.json",
     )
     session.check()

@@ -88,7 +88,8 @@ class EngineOptions:
         typer.Option(help="'exact' computes in float32: slow, for checks."),
     ] = "fast"
     kv: Annotated[
-        Literal["auto", "float16", "float32"], typer.Option(help="Number format of the KV cache.")
+        Literal["auto", "float32", "float16", "int8"],
+        typer.Option(help="Number format of the KV cache."),
     ] = "auto"
 
 

@@ -51,7 +51,7 @@ class LLM:
         context: int | None = None,
         memory: int | None = None,
         precision: Literal["fast", "exact"] = "fast",
-        kv: Literal["auto", "float16", "float32"] = "auto",
+        kv: Literal["auto", "float32", "float16", "int8"] = "auto",
     ) -> None:
         if isinstance(model, str | Path):
             model = _load(model, threads=threads, precision=precision, kv=kv)

@@ -35,7 +35,7 @@ class Load(Message, frozen=True):
     context: int | None = None
     memory_bytes: int | None = None
     precision: Literal["fast", "exact"] = "fast"
-    kv: Literal["auto", "float16", "float32"] = "auto"
+    kv: Literal["auto", "float32", "float16", "int8"] = "auto"
 
 
 class Submit(Message, frozen=True):

@@ -19,7 +19,7 @@ from wazn.weights.packed import PackedWeights
 from wazn.weights.packed_cache import PackedCache, PackingOptions
 
 Precision = Literal["fast", "exact"]
-Kv = Literal["auto", "float16", "float32"]
+Kv = Literal["auto", "float32", "float16", "int8"]
 
 
 @dataclass(frozen=True, slots=True)

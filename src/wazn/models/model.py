@@ -31,8 +31,8 @@ __all__ = ["PAGE", "Batch", "Config", "Model", "Options", "TextParts"]
 MAX_ROWS = 512
 """Rows of one step: enough for the wide kernels, small enough that decoding rarely waits."""
 
-KV_FORMATS = {"auto": "float16", "float16": "float16", "float32": "float32"}
-"""float16 loses nothing measurable against float32 (see docs/performance.md, quality)."""
+KV_FORMATS = ("auto", "float32", "float16", "int8")
+AUTO_KV = "float16"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,14 +70,15 @@ class Model:
         self.generation_defaults = text.generation_defaults
         self.stop_ids = text.stop_ids
         self.suggested_system = text.suggested_system
-        self.kv_format = "float32" if options.exact else KV_FORMATS[options.kv]
+        chosen = AUTO_KV if options.kv == "auto" else options.kv
+        self.kv_format = "float32" if options.exact else chosen
         shape = Shape(
             max_rows=self.max_rows,
             exact=options.exact,
             num_layers=self.config.num_layers,
             num_kv_heads=self.config.num_kv_heads,
             head_dim=self.config.head_dim,
-            half_kv=self.kv_format == "float16",
+            kv_format=self.kv_format,
             rope_interleaved=self.config.rope_interleaved,
         )
         self._program, self._listing = lower(
@@ -90,14 +91,12 @@ class Model:
     @property
     def page_bytes(self) -> int:
         """KV bytes of one page of positions, all layers."""
-        return PAGE * self.kv_bytes_per_position
+        return self._program.page_bytes
 
     @property
     def kv_bytes_per_position(self) -> int:
         """Bytes that one position's keys and values take, all layers."""
-        config = self.config
-        elements = 2 * config.num_layers * config.num_kv_heads * config.head_dim
-        return elements * (2 if self.kv_format == "float16" else 4)
+        return self.page_bytes // PAGE
 
     @property
     def weight_bytes(self) -> int:
@@ -155,18 +154,18 @@ class Model:
             if name.startswith("model.layers.") and place.rows > 1
         )
 
-    def bytes_per_token(self, position: int) -> int:
-        """Bytes a decode step reads at ``position``: weights with the head, and keys and values.
+    @property
+    def bytes_per_step(self) -> int:
+        """Bytes of weights that a decode step reads, the head included.
 
         The embedding table counts once if it is also the head, and not at all otherwise.
         """
         head = "lm_head.weight" if "lm_head.weight" in self.weights else "model.embed_tokens.weight"
-        weights = sum(
+        return sum(
             place.num_bytes
             for name, place in self.weights.places.items()
             if name == head or name.startswith("model.layers.")
         )
-        return weights + position * self.kv_bytes_per_position
 
     def close(self) -> None:
         """End the helper processes that belong to the model's text parts."""

@@ -82,7 +82,7 @@ class Shape:
     num_layers: int
     num_kv_heads: int
     head_dim: int
-    half_kv: bool
+    kv_format: str  # float32, float16 or int8
     rope_interleaved: bool
 
 
@@ -110,7 +110,7 @@ class Lowering:
             shape.num_layers,
             shape.num_kv_heads,
             shape.head_dim,
-            shape.half_kv,
+            shape.kv_format,
             native.chosen_isa(),
         )
 

@@ -5,6 +5,9 @@ instruction set, thread count or batch may change: reductions run in 16 virtual 
 are exact, and a fused multiply-add is one rounding. Slow, and never a stand-in for the product.
 """
 
+from __future__ import annotations
+
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +18,7 @@ from wazn.weights.formats import Format, take_apart
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
 PAGE = 64
+CHUNK = 512
 
 
 def fma(a: Floats, b: Floats | np.float32, c: Floats | np.float32) -> Floats:
@@ -175,41 +179,82 @@ def linear_float(weights: Floats, x: Floats) -> Floats:
     return out
 
 
-def attend(query: Floats, keys: Floats, values: Floats, scale: float) -> Floats:
-    """One query row (heads, dim) over positions (positions, dim) of its KV head.
+def round_kv(heads: Floats, format: str) -> tuple[Floats, Floats]:
+    """What the cache keeps of keys or values (positions, dim), and the scales (positions,)."""
+    ones = np.ones(len(heads), np.float32)
+    if format == "float32":
+        return heads, ones
+    if format == "float16":
+        return np.clip(heads, -65504, 65504).astype(np.float16).astype(np.float32), ones
+    top = np.abs(heads).max(axis=1)
+    is_zero = top < np.float32(1e-30)
+    with np.errstate(divide="ignore"):
+        inverse = np.where(is_zero, np.float32(0), np.float32(127) / top)
+    scales = np.where(is_zero, np.float32(0), top / np.float32(127))
+    return np.rint(heads * inverse[:, None]), scales
 
-    Blocks of 64 positions are reduced from scratch and merged left to right.
+
+@dataclass(frozen=True, slots=True)
+class Cached:
+    """Keys and values of one head (positions, dim), as kept, and their scales (positions,)."""
+
+    keys: Floats
+    values: Floats
+    key_scales: Floats
+    value_scales: Floats
+
+    def part(self, start: int, size: int) -> Cached:
+        at = slice(start, start + size)
+        return Cached(self.keys[at], self.values[at], self.key_scales[at], self.value_scales[at])
+
+
+@dataclass(frozen=True, slots=True)
+class Attended:
+    """A softmax over some positions: maxima and sums (heads,), unnormalised values (heads, dim)."""
+
+    top: Floats
+    total: Floats
+    values: Floats
+
+    def merge(self, later: Attended) -> Attended:
+        highest = np.maximum(self.top, later.top)
+        old, new = exp(self.top - highest), exp(later.top - highest)
+        total = fma(later.total, new, self.total * old)
+        return Attended(highest, total, fma(later.values, new[:, None], self.values * old[:, None]))
+
+
+def attend(query: Floats, cached: Cached, scale: float) -> Floats:
+    """One query row (heads, dim) over the positions of its KV head.
+
+    Blocks of 64 positions are reduced from scratch and merged left to right within chunks of 512,
+    and these left to right.
     """
-    top, total, merged = _attend_block(query, keys[:PAGE], values[:PAGE], scale)
-    for start in range(PAGE, len(keys), PAGE):
-        positions = slice(start, start + PAGE)
-        block_top, block_total, block = _attend_block(
-            query, keys[positions], values[positions], scale
-        )
-        highest = np.maximum(top, block_top)
-        old, new = exp(top - highest), exp(block_top - highest)
-        top = highest
-        total = fma(block_total, new, total * old)
-        merged = fma(block, new[:, None], merged * old[:, None])
-    return merged / total[:, None]
+    positions = len(cached.keys)
+    chunks = []
+    for start in range(0, positions, CHUNK):
+        blocks = [
+            _attend_block(query, cached.part(block, PAGE), scale)
+            for block in range(start, min(start + CHUNK, positions), PAGE)
+        ]
+        chunks.append(functools.reduce(Attended.merge, blocks))
+    merged = functools.reduce(Attended.merge, chunks)
+    return merged.values / merged.total[:, None]
 
 
-def _attend_block(
-    query: Floats, keys: Floats, values: Floats, scale: float
-) -> tuple[Floats, Floats, Floats]:
-    """Maximum, sum and unnormalised result (heads, dim) of one block."""
-    heads = len(query)
-    scores = np.zeros((heads, len(keys)), np.float32)
+def _attend_block(query: Floats, cached: Cached, scale: float) -> Attended:
+    heads, count = len(query), len(cached.keys)
+    scores = np.zeros((heads, count), np.float32)
     for d in range(query.shape[1]):
-        scores = fma(query[:, d, None], keys[None, :, d], scores)
-    scores = scores * np.float32(scale)
+        scores = fma(query[:, d, None], cached.keys[None, :, d], scores)
+    scores = scores * np.float32(scale) * cached.key_scales
     top = scores.max(axis=-1)
     probabilities = np.zeros((heads, PAGE), np.float32)
-    probabilities[:, : len(keys)] = exp(scores - top[:, None])
+    probabilities[:, :count] = exp(scores - top[:, None])
     lanes = np.zeros((heads, 16), np.float32)
     for start in range(0, PAGE, 16):
         lanes = lanes + probabilities[:, start : start + 16]
+    weights = probabilities[:, :count] * cached.value_scales
     out = np.zeros((heads, query.shape[1]), np.float32)
-    for position in range(len(keys)):
-        out = fma(probabilities[:, position, None], values[None, position], out)
-    return top, sum_lanes(lanes), out
+    for position in range(count):
+        out = fma(weights[:, position, None], cached.values[None, position], out)
+    return Attended(top, sum_lanes(lanes), out)

@@ -182,9 +182,7 @@ def _q4_0(blocks: Blocks) -> Parts:
 
 
 def _q4_1(blocks: Blocks) -> Parts:
-    return Parts(
-        _nibbles(blocks).astype(np.float32), _column(blocks["d"]), _column(blocks["m"])
-    )
+    return Parts(_nibbles(blocks).astype(np.float32), _column(blocks["d"]), _column(blocks["m"]))
 
 
 def _q5_0(blocks: Blocks) -> Parts:
@@ -192,9 +190,7 @@ def _q5_0(blocks: Blocks) -> Parts:
 
 
 def _q5_1(blocks: Blocks) -> Parts:
-    return Parts(
-        _five_bits(blocks).astype(np.float32), _column(blocks["d"]), _column(blocks["m"])
-    )
+    return Parts(_five_bits(blocks).astype(np.float32), _column(blocks["d"]), _column(blocks["m"]))
 
 
 def _q8_0(blocks: Blocks) -> Parts:
