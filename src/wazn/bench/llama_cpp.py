@@ -1,6 +1,6 @@
 """llama.cpp through the low-level interface of llama-cpp-python, with the settings it comes with.
 
-Float16 KV cache, flash attention on (its faster choice on CPUs), one stream per sequence, batches of 512.
+Float16 KV cache, flash attention on, one stream per sequence, batches of 512.
 Batches are filled and tokens are chosen with numpy, so that Python costs it next to nothing. The
 package is imported when an engine is made; this module knows nothing of wazn's own engine.
 """

@@ -164,7 +164,7 @@ def _nibbles(blocks: Blocks) -> Bytes:
 
 
 def _five_bits(blocks: Blocks) -> Bytes:
-    """The 5-bit quants of a 32-element block: nibbles, and one high bit each, ``(blocks, 1, 32)``."""
+    """The 5-bit quants of a 32-element block, ``(blocks, 1, 32)``: nibbles, one high bit each."""
     high = np.unpackbits(blocks["high"], axis=1, bitorder="little").reshape(-1, 1, 32)
     return _nibbles(blocks) | (high << np.uint8(4))
 
