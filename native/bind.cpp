@@ -293,6 +293,9 @@ NB_MODULE(_core, m) {
           },
           nb::keep_alive<1, 2>())
       .def("run", &run)
+      .def_prop_ro("num_operations", &Program::num_operations)
+      .def("start_profile", &Program::start_profile)
+      .def_prop_ro("seconds", &Program::seconds)
       .def("floats", [](nb::object self, int id) {
         Program& p = nb::cast<Program&>(self);
         const Activation& b = p.buffer(checked(p, id));

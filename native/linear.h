@@ -233,31 +233,41 @@ WAZN_INLINE void rows_in_one_tile(const Source& w, const X* x, int64_t row, int6
   with_count<kTileOf<X>>(num_rows, [&]<int Y>() { tile_of_rows<F, Y>(w, x, row, part, out); });
 }
 
-// Unpacks `kChunk` blocks of a panel at a time: with the rows of a tile they stay in the
-// first-level cache while all tiles pass.
-constexpr int64_t kChunk = 32;
+// A panel is unpacked `kChunk` blocks at a time, which stay in the first-level cache with the rows
+// of a tile, for `kRowBlock` rows, which stay in the second-level cache from panel to panel.
+constexpr int64_t kChunk = 32, kRowBlock = 128;
+
+// One panel and rows [row, row + num_rows), more than a tile.
+template <class F, class X>
+void panel_of_rows(const Direct<F>& panel, const X* x, int64_t row, int64_t num_rows, Part part,
+                   const Output& out, uint8_t* scratch) {
+  Expanded<F> expanded(scratch, kChunk);
+  part.sums = expanded.values + kChunk * Expanded<F>::kScales * kPanelRows - row * kPanelRows;
+  const int64_t tiles = (num_rows + kTileOf<X> - 1) / kTileOf<X>;
+  for (part.first = 0; part.first < part.num_blocks; part.first += kChunk) {
+    part.last = smaller(part.first + kChunk, part.num_blocks);
+    expanded.fill(panel, part.first, part.last);
+    for (int64_t t = 0; t < tiles; ++t) {  // even tiles, never a remainder of one
+      const int64_t from = t * num_rows / tiles, to = (t + 1) * num_rows / tiles;
+      rows_in_one_tile<F>(expanded, x, row + from, to - from, part, out);
+    }
+  }
+}
 
 template <class F, class X>
 void linear_rows(const Matrix& w, const X* x, int64_t rows, int64_t first, int64_t last,
                  const Output& out, uint8_t* scratch) {
-  const int64_t blocks = w.columns / 32, tiles = (rows + kTileOf<X> - 1) / kTileOf<X>;
-  Expanded<F> expanded(scratch, kChunk);
-  float* sums = expanded.values + kChunk * Expanded<F>::kScales * kPanelRows;
-  for (int64_t p = first; p < last; ++p) {
-    const Direct<F> panel{w.data + p * (w.columns / F::kSpan * F::kBytes)};
-    const int64_t column = p * kPanelRows, count = smaller(kPanelRows, w.rows - column);
-    if (rows <= kTileOf<X>) {
-      rows_in_one_tile<F>(panel, x, 0, rows, {0, blocks, blocks, sums, column, count}, out);
-      continue;
-    }
-    for (int64_t b = 0; b < blocks; b += kChunk) {
-      const Part part = {b, smaller(b + kChunk, blocks), blocks, sums, column, count};
-      expanded.fill(panel, part.first, part.last);
-      for (int64_t t = 0, m = 0; t < tiles; ++t) {  // even tiles, never a remainder of one
-        const int64_t next = (t + 1) * rows / tiles;
-        rows_in_one_tile<F>(expanded, x, m, next - m, part, out);
-        m = next;
-      }
+  const int64_t blocks = w.columns / 32, row_blocks = (rows + kRowBlock - 1) / kRowBlock;
+  for (int64_t r = 0; r < row_blocks; ++r) {
+    const int64_t row = r * rows / row_blocks, num_rows = (r + 1) * rows / row_blocks - row;
+    for (int64_t p = first; p < last; ++p) {
+      const Direct<F> panel{w.data + p * (w.columns / F::kSpan * F::kBytes)};
+      const int64_t column = p * kPanelRows, count = smaller(kPanelRows, w.rows - column);
+      const Part part = {0, blocks, blocks, nullptr, column, count};
+      if (num_rows <= kTileOf<X>)
+        rows_in_one_tile<F>(panel, x, row, num_rows, part, out);
+      else
+        panel_of_rows<F>(panel, x, row, num_rows, part, out, scratch);
     }
   }
 }

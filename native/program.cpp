@@ -1,12 +1,15 @@
 #include "program.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
 #include <stdexcept>
 #include <utility>
 
 namespace wazn {
 namespace {
+
+using Clock = std::chrono::steady_clock;
 
 [[noreturn]] void reject(const std::string& what) { throw std::invalid_argument(what); }
 
@@ -229,9 +232,15 @@ void Program::run(int first_segment, int last_segment, const Step& step) {
 }
 
 void Program::work(int thread, int first, int last) {
+  const bool is_timed = thread == 0 && !seconds_.empty();
+  Clock::time_point start = Clock::now();
   for (int i = first; i < last; ++i) {
     std::visit([&](const auto& op) { execute(op, i, thread); }, operations_[i]);
-    if (i + 1 < last && needs_barrier(i)) pool_->barrier();
+    if (i + 1 < last && needs_barrier(i)) pool_->barrier(thread);
+    if (!is_timed) continue;
+    const Clock::time_point now = Clock::now();
+    seconds_[i] += std::chrono::duration<double>(now - start).count();
+    start = now;
   }
 }
 
@@ -257,6 +266,18 @@ struct Range {
 };
 Range share(int64_t count, int thread, int num_threads) {
   return {count * thread / num_threads, count * (thread + 1) / num_threads};
+}
+
+// The next of `total` tasks: several at a time, fewer towards the end, so that all finish together.
+Range take(std::atomic<int64_t>& next, int64_t total, int num_threads) {
+  constexpr int64_t kMost = 8;
+  int64_t first = next.load(std::memory_order_relaxed), last;
+  do {
+    last =
+        std::min(first + std::clamp((total - first) / (3 * num_threads), int64_t{1}, kMost), total);
+    if (first >= total) return {total, total};
+  } while (!next.compare_exchange_weak(first, last, std::memory_order_relaxed));
+  return {first, last};
 }
 
 }  // namespace
@@ -297,8 +318,11 @@ void Program::execute(const Linear& op, int index, int thread) {
     const Range panels = share(total, thread, pool_->size());
     return multiply(op, rows, panels.first, panels.last, thread);
   }
-  for (int64_t p; (p = next_task_[index].fetch_add(1)) < total;)
-    multiply(op, rows, p, p + 1, thread);
+  while (true) {
+    const Range panels = take(next_task_[index], total, pool_->size());
+    if (panels.first == panels.last) return;
+    multiply(op, rows, panels.first, panels.last, thread);
+  }
 }
 
 // Panels [first, last) of the products laid end to end.

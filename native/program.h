@@ -105,6 +105,10 @@ class Program {
   // angles: (positions, head_dim / 2, 2) cosines and sines; must outlive the next step.
   void set_angles(const float* angles, int64_t num_positions);
   void run(int first_segment, int last_segment, const Step& step);
+  // From now on, adds up how long each operation takes, the wait at its barrier included.
+  void start_profile() { seconds_.assign(operations_.size(), 0.0); }
+  const std::vector<double>& seconds() const { return seconds_; }
+  int num_operations() const { return (int)operations_.size(); }
 
   const std::vector<std::string>& segments() const { return segment_names_; }
   Activation& buffer(BufferId id) { return buffers_[id]; }
@@ -161,6 +165,7 @@ class Program {
   std::vector<std::shared_ptr<Memory>> weights_;  // every memory the program reads
   const float* angles_ = nullptr;
   int64_t num_angles_ = 0;
+  std::vector<double> seconds_;  // per operation; empty: nobody asked
   // The running step.
   Step step_{};
   std::vector<int32_t> row_sequence_, row_position_;
