@@ -39,8 +39,8 @@ struct Matrix {
 constexpr int64_t kScaleSpan = 256;  // columns that share a float scale of activations
 
 // One row of quantised activations: value = scale * multiplier * code, with a float scale for each
-// 256 columns (the last span may be shorter) and an integer multiplier for each 16. Codes are in the
-// order of the instruction set (see simd.h). Sums are those of multiplier * code over 16 and 32
+// 256 columns (the last span may be shorter) and an integer multiplier for each 16. Codes are in
+// the order of the instruction set (see simd.h). Sums are those of multiplier * code over 16 and 32
 // columns.
 struct Narrow {
   int8_t* codes;
@@ -85,6 +85,13 @@ struct Attention {
   const uint8_t* const* pages;  // page i holds positions [64 i, 64 i + 64): keys, then values
 };
 
+constexpr int64_t kLogitBlock = 64;  // logits that share a peak and a sum
+
+// How logits become weights: e^((logit - peak) * inverse_temperature).
+struct Softmax {
+  float peak, inverse_temperature;
+};
+
 // Everything an instruction set must provide. Scratch is 64-byte aligned, per thread.
 struct Kernels {
   const char* name;
@@ -106,6 +113,10 @@ struct Kernels {
   void (*append_kv)(const float* key, const float* value, int64_t head_dim, int64_t slot, bool half,
                     uint8_t* page);
   void (*attend)(const Attention& task, uint8_t* scratch);
+  // Of each block of logits the peak, or the sum of the weights; see logits.h.
+  float (*block_peaks)(const float* x, int64_t count, float* peaks);
+  void (*weigh_logits)(const float* x, int64_t count, const Softmax& softmax, float* weights,
+                       float* sums);
 };
 
 int64_t panel_bytes(Layout layout, int64_t columns);
