@@ -80,9 +80,8 @@ class Model:
             half_kv=self.kv_format == "float16",
             rope_interleaved=self.config.rope_interleaved,
         )
-        self._program, self._listing = lower(
-            decoder.record(weights), shape, native.Pool(options.threads)
-        )
+        self.pool = native.Pool(options.threads)
+        self._program, self._listing = lower(decoder.record(weights), shape, self.pool)
         self._num_layers_end = 1 + self.config.num_layers
         self._angles = Angles(self.config)
         self._program.set_angles(self._angles.table)
