@@ -69,12 +69,14 @@ class Engine:
         prompt_ids = self.limits.check_ids(request.prompt_ids)
         self.limits.check_params(params)
         own_stops = frozenset() if params.ignore_eos else self._model.stop_ids
+        stop_ids = self.limits.known(own_stops.union(params.stop_token_ids or ()))
+        self.limits.check_stops(stop_ids, params.min_tokens)
         return Plan(
             request=request,
             prompt_ids=prompt_ids,
             max_length=self.limits.max_length(len(prompt_ids), params.max_tokens),
             sampling=resolve(params, self._defaults),
-            stop_ids=own_stops.union(params.stop_token_ids or ()),
+            stop_ids=stop_ids,
             seed=int.from_bytes(urandom(8)) if params.seed is None else params.seed,
         )
 
