@@ -1,6 +1,8 @@
 // The native core as the Python module wazn.native._core. Everything that Python passes is checked
 // here or in Program::run; a std::invalid_argument becomes ValueError, std::runtime_error
 // RuntimeError.
+#include "bind.h"
+
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/pair.h>
@@ -301,4 +303,6 @@ NB_MODULE(_core, m) {
         const Activation& b = p.buffer(checked(p, id));
         return view(b.floats, p.max_rows(), b.columns, self);
       });
+
+  bind_sampler(m);
 }

@@ -1,6 +1,7 @@
 // Compiled once per instruction set (WAZN_ISA names the table). Includes no standard library: an
 // inline function emitted here for a wide CPU must never be linked into code for a narrow one.
 #include "attention.h"
+#include "logits.h"
 #include "rows.h"
 
 namespace wazn {
@@ -12,9 +13,9 @@ namespace wazn {
 
 const Kernels* WAZN_TABLE(WAZN_ISA)() {
   static const Kernels table = {
-      WAZN_STRING(WAZN_ISA), kTile,    linear, linear_exact, dequantize_row, quantize,
-      quantize_wide,         rms_norm, swiglu, rope,         append_kv,      attend,
-      merge_chunks};
+      WAZN_STRING(WAZN_ISA), kTile,       linear,      linear_exact, dequantize_row, quantize,
+      quantize_wide,         rms_norm,    swiglu,      rope,         append_kv,      attend,
+      merge_chunks,          block_peaks, weigh_logits};
   return &table;
 }
 

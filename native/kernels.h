@@ -91,6 +91,13 @@ struct Attention {
   float* partials;  // null: all chunks, to out; else chunks [..][num_rows * group][head_dim + 16]
 };
 
+constexpr int64_t kLogitBlock = 64;  // logits that share a peak and a sum
+
+// How logits become weights: e^((logit - peak) * inverse_temperature).
+struct Softmax {
+  float peak, inverse_temperature;
+};
+
 // Everything an instruction set must provide. Scratch is 64-byte aligned, per thread.
 struct Kernels {
   const char* name;
@@ -115,6 +122,10 @@ struct Kernels {
   // One row's head from the partial results of its chunks, `stride` floats apart.
   void (*merge_chunks)(const float* partials, int64_t num_chunks, int64_t stride, int64_t head_dim,
                        float* out);
+  // Of each block of logits the peak, or the sum of the weights; see logits.h.
+  float (*block_peaks)(const float* x, int64_t count, float* peaks);
+  void (*weigh_logits)(const float* x, int64_t count, const Softmax& softmax, float* weights,
+                       float* sums);
 };
 
 int64_t panel_bytes(Layout layout, int64_t columns);

@@ -8,11 +8,11 @@ namespace {
 
 using wazn::kScaleSpan;
 
-// Reads x[i .. i + 16) where only `left` elements remain; missing ones are zero.
-WAZN_INLINE Floats load_some(const float* x, int64_t left) {
+// Reads x[i .. i + 16) where only `left` elements remain; `filler` stands for missing ones.
+WAZN_INLINE Floats load_some(const float* x, int64_t left, float filler = 0.0f) {
   if (left >= 16) return load(x);
-  float values[16] = {0};
-  for (int64_t i = 0; i < left; ++i) values[i] = x[i];
+  float values[16];
+  for (int64_t i = 0; i < 16; ++i) values[i] = i < left ? x[i] : filler;
   return load(values);
 }
 WAZN_INLINE void store_some(float* x, Floats v, int64_t left) {

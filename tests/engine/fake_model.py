@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from wazn import native
 from wazn.models.batch import PAGE, Batch
 from wazn.text.tokenizer import Tokenizer
 from wazn.text.vocabulary import AddedToken, Vocabulary
@@ -86,6 +87,7 @@ class FakeModel:
 
     max_rows: int = 16
     config: FakeConfig = FakeConfig()
+    pool: native.Pool = field(default_factory=lambda: native.Pool(1))
     page_bytes: int = 1000
     weight_bytes: int = 0
     tokenizer: Tokenizer | None = field(default_factory=fake_tokenizer)

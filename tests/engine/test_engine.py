@@ -292,6 +292,24 @@ def test_parameters_with_ids_outside_the_vocabulary_are_refused() -> None:
         engine_of().submit(request([1], SamplingParams(stop_token_ids=[1, 999])))
 
 
+def test_stop_ids_that_leave_no_token_before_min_tokens_are_refused() -> None:
+    every_id = [*range(VOCAB_SIZE)]
+    with pytest.raises(BadRequest, match="min_tokens is 1, and stop_token_ids has all 264 tokens"):
+        engine_of().submit(request([1], SamplingParams(min_tokens=1, stop_token_ids=every_id)))
+    for params in (
+        SamplingParams(stop_token_ids=every_id),
+        SamplingParams(min_tokens=1, stop_token_ids=every_id[1:]),
+    ):
+        engine_of().submit(request([1], params))
+
+
+def test_stop_ids_of_a_tokenizer_that_the_model_lacks_are_no_harm() -> None:
+    engine = engine_of(stop_ids=frozenset({EOS, VOCAB_SIZE + 5}))
+    one = request([1], SamplingParams(temperature=0, max_tokens=3, min_tokens=3))
+    engine.submit(one)
+    assert len(tokens(finish(engine), one.id)) == 3
+
+
 def test_a_request_id_in_use_is_refused_and_free_again_afterwards() -> None:
     engine = engine_of()
     engine.submit(Request("one", [1], GREEDY))

@@ -65,6 +65,18 @@ class Limits:
                         f"{self.vocab_size - 1}."
                     )
 
+    def known(self, token_ids: frozenset[int]) -> frozenset[int]:
+        """Those that the model can choose: a tokenizer may have more than the model."""
+        return frozenset(token_id for token_id in token_ids if token_id < self.vocab_size)
+
+    def check_stops(self, stop_ids: frozenset[int], min_tokens: int) -> None:
+        """BadRequest if no token is left to choose from before there are ``min_tokens``."""
+        if min_tokens and len(stop_ids) >= self.vocab_size:
+            raise BadRequest(
+                f"min_tokens is {min_tokens}, and stop_token_ids has all {self.vocab_size} tokens "
+                "of the model's vocabulary: nothing could be answered. Leave some out."
+            )
+
     def max_length(self, prompt_tokens: int, max_tokens: int | None) -> int:
         """The length that prompt and answer may reach; DoesNotFit if it could never be."""
         if prompt_tokens >= self.context:

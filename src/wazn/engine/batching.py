@@ -34,7 +34,7 @@ class BatchBuilder:
             self._row_starts[place + 1] = stop
             self._first_positions[place] = first
             tables[place, : sequence.num_pages] = sequence.pages
-            if part.num_rows == sequence.num_pending:
+            if part.is_complete:
                 self._logit_rows[num_wanted] = stop - 1
                 num_wanted += 1
             row = stop

@@ -22,7 +22,7 @@ from wazn.engine.output import Piece
 from wazn.engine.pages import PagePool
 from wazn.engine.plan import Plan
 from wazn.engine.request import FinishReason, Increment, Request
-from wazn.engine.sampler import token_logprob
+from wazn.engine.sampler import Choice, Sampler
 from wazn.engine.scheduler import Scheduler
 from wazn.engine.scoring import score_logits, score_mean_hidden
 from wazn.engine.sequence import Sequence
@@ -49,6 +49,7 @@ class Engine:
         self.limits = measure(model, context, memory_bytes)
         self._scheduler = Scheduler(PagePool(self.limits.num_pages), model.max_rows)
         self._builder = BatchBuilder(model.max_rows)
+        self._sampler = Sampler(model.pool)
         self.writers = Writers(model)
         self._open: dict[str, list[Sequence]] = {}  # request id → its unfinished completions
         self._last_words: list[Increment] = []  # of cancelled requests, told by the next step
@@ -68,12 +69,14 @@ class Engine:
         prompt_ids = self.limits.check_ids(request.prompt_ids)
         self.limits.check_params(params)
         own_stops = frozenset() if params.ignore_eos else self._model.stop_ids
+        stop_ids = self.limits.known(own_stops.union(params.stop_token_ids or ()))
+        self.limits.check_stops(stop_ids, params.min_tokens)
         return Plan(
             request=request,
             prompt_ids=prompt_ids,
             max_length=self.limits.max_length(len(prompt_ids), params.max_tokens),
             sampling=resolve(params, self._defaults),
-            stop_ids=own_stops.union(params.stop_token_ids or ()),
+            stop_ids=stop_ids,
             seed=int.from_bytes(urandom(8)) if params.seed is None else params.seed,
         )
 
@@ -124,13 +127,11 @@ class Engine:
         if not slices:
             return []
         logits = self._model.forward(self._builder.build(slices))  # (complete slices, vocab)
-        increments: list[Increment] = []
+        complete = [part.sequence for part in slices if part.is_complete]
         for part in slices:
-            is_complete = part.num_rows == part.sequence.num_pending
             part.sequence.num_cached += part.num_rows
-            if is_complete:
-                increments.append(self._extend(part.sequence, logits[len(increments)]))
-        return increments
+        choices = self._sampler.choose(logits, [sequence.sampling for sequence in complete])
+        return [self._extend(*each) for each in zip(complete, choices, strict=True)]
 
     def _cancelled(self, request_id: str) -> list[Increment]:
         return [
@@ -138,12 +139,11 @@ class Engine:
             for sequence in list(self._open[request_id])
         ]
 
-    def _extend(self, sequence: Sequence, logits: NDArray[np.float32]) -> Increment:
-        """Choose the next token of a sequence from its logits (vocab,)."""
+    def _extend(self, sequence: Sequence, choice: Choice) -> Increment:
+        """Append the token that was chosen for a sequence."""
         plan = sequence.plan
-        token_id = sequence.sampler.choose(logits, len(sequence.tokens), sequence.num_generated)
-        num_top = plan.request.params.logprobs
-        scores = None if num_top is None else (token_logprob(logits, token_id, num_top),)
+        token_id = choice.token_id
+        scores = None if choice.scores is None else (choice.scores,)
         sequence.append(token_id)
         piece = Piece() if token_id in plan.stop_ids else sequence.writer.push(token_id)
         increment = Increment(

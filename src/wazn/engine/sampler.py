@@ -1,80 +1,74 @@
-"""From one row of logits to one token id, for one sequence.
+"""From the logits of a step to its tokens, for all sequences that are complete in one native call.
 
-Knows the sequence's parameters, its counts for penalties and its random stream; knows nothing of
-batches, so a token cannot depend on what else is being served.
+Translates a plan for the native sampler and its answers for the engine. The arithmetic is in
+``native/sampler.cpp``; its NumPy twin is ``wazn.engine.reference``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
-from wazn.engine.filters import draw
-from wazn.engine.penalties import Penalties
+from wazn import native
 from wazn.engine.plan import Plan
-from wazn.engine.random import uniform
 from wazn.engine.request import TokenLogprob
+
+_ANY_VOCABULARY = 2**31 - 1  # at least as large as any of them
+_WORD = 2**64 - 1
+
+
+class Choice(NamedTuple):
+    """The next token of a sequence, with log probabilities if the request wants them."""
+
+    token_id: int
+    scores: TokenLogprob | None
 
 
 class Sampler:
-    """Chooses the tokens of completion ``index`` of a request."""
+    """Chooses tokens on the threads of ``pool``; one caller at a time."""
 
-    def __init__(self, plan: Plan, index: int) -> None:
-        params = plan.request.params
-        sampling = plan.sampling
-        self._sampling = sampling
-        self._stream = (plan.seed, index)
-        self._min_tokens = params.min_tokens
-        self._stop_ids = np.array(sorted(plan.stop_ids), dtype=np.int64)
-        bias = params.logit_bias or {}
-        self._bias_ids = np.array(list(bias), dtype=np.int64)
-        self._bias_values = np.array(list(bias.values()), dtype=np.float32)
-        penalised = (
-            sampling.repetition_penalty != 1
-            or sampling.presence_penalty != 0
-            or sampling.frequency_penalty != 0
-        )
-        self._penalties = Penalties(sampling, plan.prompt_ids) if penalised else None
+    def __init__(self, pool: native.Pool) -> None:
+        self._native = native.Sampler(pool, native.chosen_isa())
 
-    def choose(self, logits: NDArray[np.float32], position: int, num_tokens: int) -> int:
-        """The id of the token at ``position``, after ``num_tokens`` of the answer.
+    def choose(
+        self, logits: NDArray[np.float32], states: Sequence[native.SamplingState]
+    ) -> list[Choice]:
+        """The next tokens of sequences in these states; ``logits`` (states, vocab) are kept.
 
-        ``logits`` (vocab,) are left as they are. FloatingPointError if they hold NaN or +inf, or
-        nothing finite.
+        FloatingPointError if a row holds NaN or +inf, or allows no token at all.
         """
-        bans_stop = num_tokens < self._min_tokens and len(self._stop_ids) > 0
-        if self._penalties is not None or len(self._bias_ids) > 0 or bans_stop:
-            logits = logits.copy()
-        if self._penalties is not None:
-            self._penalties.apply(logits)
-        if len(self._bias_ids) > 0:
-            logits[self._bias_ids] += self._bias_values
-        if bans_stop:
-            logits[self._stop_ids] = -np.inf
-        best = int(logits.argmax())  # the first NaN, if there is one
-        if not np.isfinite(logits[best]):
-            raise FloatingPointError(f"the logit of token {best} is {logits[best]}")
-        if self._sampling.temperature == 0:
-            return best
-        return draw(logits, self._sampling, uniform(*self._stream, position))
-
-    def observe(self, token_id: int) -> None:
-        """Record a token of the answer for the penalties of those that follow."""
-        if self._penalties is not None:
-            self._penalties.observe(token_id)
+        return [
+            Choice(token_id, None if scores is None else TokenLogprob(token_id, *scores))
+            for token_id, scores in self._native.sample(logits, list(states))
+        ]
 
 
-def token_logprob(logits: NDArray[np.float32], token_id: int, num_top: int) -> TokenLogprob:
-    """Log probabilities of ``token_id`` and the ``num_top`` likeliest, of the raw ``logits``."""
-    peak = logits.max()
-    with np.errstate(over="ignore"):  # what lies that far below the peak has no weight
-        total = np.sum(np.exp(logits - peak), dtype=np.float64)
-    normaliser = float(peak) + float(np.log(total))
-    num_top = min(num_top, len(logits))
-    top: list[tuple[int, float]] = []
-    if num_top:
-        least = np.partition(logits, len(logits) - num_top)[len(logits) - num_top]
-        ids = np.flatnonzero(logits >= least)
-        ids = ids[np.argsort(-logits[ids], kind="stable")][:num_top]
-        top = [(int(i), float(logits[i]) - normaliser) for i in ids]
-    return TokenLogprob(token_id, float(logits[token_id]) - normaliser, top)
+def sampling_state(plan: Plan, index: int) -> native.SamplingState:
+    """The state of completion ``index`` before its first token; tell it each token it gets."""
+    params = plan.request.params
+    sampling = plan.sampling
+    bias = params.logit_bias or {}
+    return native.SamplingState(
+        native.Sampling(
+            temperature=sampling.temperature,
+            top_k=min(sampling.top_k, _ANY_VOCABULARY),
+            top_p=sampling.top_p,
+            min_p=sampling.min_p,
+            typical_p=sampling.typical_p,
+            repetition_penalty=sampling.repetition_penalty,
+            presence_penalty=sampling.presence_penalty,
+            frequency_penalty=sampling.frequency_penalty,
+        ),
+        native.Stream(plan.seed & _WORD, index, len(plan.prompt_ids)),
+        native.SpecialIds(
+            prompt=plan.prompt_ids,
+            biased=np.array(list(bias), dtype=np.int32),
+            biases=np.array(list(bias.values()), dtype=np.float32),
+            barred=np.array(sorted(plan.stop_ids), dtype=np.int32),
+            min_tokens=min(params.min_tokens, plan.max_length),
+        ),
+        -1 if params.logprobs is None else params.logprobs,
+    )

@@ -26,6 +26,11 @@ class Slice:
     sequence: Sequence
     num_rows: int
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing is pending after it: then the next token can be chosen."""
+        return self.num_rows == self.sequence.num_pending
+
 
 class Scheduler:
     """Sequences in order of arrival over one pool of pages and ``max_rows`` rows a step."""

@@ -15,7 +15,7 @@ from wazn.engine.growing import GrowingArray
 from wazn.engine.output import TextWriter
 from wazn.engine.plan import Plan
 from wazn.engine.request import Usage
-from wazn.engine.sampler import Sampler
+from wazn.engine.sampler import sampling_state
 from wazn.models.batch import PAGE
 
 
@@ -28,7 +28,7 @@ class Sequence:
         self.tokens = GrowingArray(plan.prompt_ids)
         self.num_cached = 0
         self._pages = GrowingArray(np.empty(0, dtype=np.int32))
-        self.sampler = Sampler(plan, index)
+        self.sampling = sampling_state(plan, index)
         self.writer = writer
         self._submitted = perf_counter()
         self._started: float | None = None
@@ -69,7 +69,7 @@ class Sequence:
         if self._first_token is None:
             self._first_token = perf_counter()
         self.tokens.append(token_id)
-        self.sampler.observe(token_id)
+        self.sampling.observe(token_id)
 
     def usage(self) -> Usage:
         """What the completion took up to now."""

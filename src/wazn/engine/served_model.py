@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from wazn import native
 from wazn.models.batch import Batch
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ class ServedModel(Protocol):
     def config(self) -> ServedConfig: ...
     @property
     def max_rows(self) -> int: ...
+    @property
+    def pool(self) -> native.Pool: ...  # the threads of its steps, idle between two of them
     @property
     def page_bytes(self) -> int: ...
     @property

@@ -81,9 +81,8 @@ class Model:
             kv_format=self.kv_format,
             rope_interleaved=self.config.rope_interleaved,
         )
-        self._program, self._listing = lower(
-            decoder.record(weights), shape, native.Pool(options.threads)
-        )
+        self.pool = native.Pool(options.threads)
+        self._program, self._listing = lower(decoder.record(weights), shape, self.pool)
         self._num_layers_end = 1 + self.config.num_layers
         self._angles = Angles(self.config)
         self._program.set_angles(self._angles.table)

@@ -16,10 +16,16 @@ try:
         Memory,
         Pool,
         Program,
+        Sampler,
+        Sampling,
+        SamplingState,
+        SpecialIds,
+        Stream,
         Weight,
         available_isas,
         pack,
         packed_bytes,
+        uniform,
     )
 except ImportError as error:
     raise UnsupportedMachine(
@@ -34,6 +40,11 @@ __all__ = [
     "Memory",
     "Pool",
     "Program",
+    "Sampler",
+    "Sampling",
+    "SamplingState",
+    "SpecialIds",
+    "Stream",
     "Weight",
     "available_isas",
     "chosen_isa",
@@ -41,6 +52,7 @@ __all__ = [
     "measure_compute",
     "pack",
     "packed_bytes",
+    "uniform",
 ]
 
 

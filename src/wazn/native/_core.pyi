@@ -10,6 +10,7 @@ LAYOUTS: dict[str, int]
 def available_isas() -> list[str]: ...
 def packed_bytes(layout: int, rows: int, columns: int) -> int: ...
 def pack(layout: int, raw: NDArray[np.uint8], columns: int, out: NDArray[np.uint8]) -> None: ...
+def uniform(seed: int, stream: int, position: int) -> float: ...
 
 class Memory:
     @staticmethod
@@ -94,3 +95,46 @@ class Program:
         result: NDArray[np.float32],
     ) -> None: ...
     def floats(self, buffer: int) -> NDArray[Any]: ...
+
+class Sampling:
+    def __init__(
+        self,
+        *,
+        temperature: float,
+        top_k: int,
+        top_p: float,
+        min_p: float,
+        typical_p: float,
+        repetition_penalty: float,
+        presence_penalty: float,
+        frequency_penalty: float,
+    ) -> None: ...
+
+class Stream:
+    def __init__(self, seed: int, stream: int, position: int) -> None: ...
+
+class SpecialIds:
+    def __init__(
+        self,
+        *,
+        prompt: NDArray[np.int32],
+        biased: NDArray[np.int32],
+        biases: NDArray[np.float32],
+        barred: NDArray[np.int32],
+        min_tokens: int,
+    ) -> None: ...
+
+class SamplingState:
+    def __init__(
+        self, sampling: Sampling, stream: Stream, ids: SpecialIds, num_top: int
+    ) -> None: ...
+    def observe(self, token_id: int) -> None: ...
+
+class Sampler:
+    def __init__(self, pool: Pool, isa: str) -> None: ...
+    def sample(
+        self, logits: NDArray[np.float32], states: list[SamplingState]
+    ) -> list[tuple[int, tuple[float, list[tuple[int, float]]] | None]]: ...
+    def candidates(
+        self, logits: NDArray[np.float32], state: SamplingState
+    ) -> tuple[NDArray[np.int32], NDArray[np.float32]]: ...
