@@ -20,8 +20,8 @@ const int8_t kMxfp4Codes[16] = {12, 13, 14, 15, 16, 18, 20, 24,  // doubled, plu
                                 12, 11, 10, 9,  8,  6,  4,  0};
 
 // Codes of 16 rows x 32 columns; `lines` reads lines 2i and 2i + 1. kDepth: how many products of
-// unsigned code x int8 pairs add up in int16 without overflow (signed codes: 0, see `dot`). kIsSmall:
-// the products of 16 columns add up in int16.
+// unsigned code x int8 pairs add up in int16 without overflow (signed codes: 0, see `dot`).
+// kIsSmall: the products of 16 columns add up in int16.
 struct Unsigned4 {  // line 2i in the low nibbles, line 2i + 1 in the high ones
   static constexpr int64_t kBytes = 256;
   static constexpr int kDepth = 8;
@@ -73,8 +73,8 @@ struct Codebook4 {
 
 enum class Scale { kF16, kPowerOfTwo };
 
-// Every format: value = scale * (code - kOffset) (+ min), with a scale and a min of 16 rows for each
-// group of kGroup columns. `scales` gives those of 32-column block b of a panel.
+// Every format: value = scale * (code - kOffset) (+ min), with a scale and a min of 16 rows for
+// each group of kGroup columns. `scales` gives those of 32-column block b of a panel.
 template <class C, int kOffset_, bool kMin, Scale kScale = Scale::kF16>
 struct Block32 {
   using Codec = C;
@@ -117,8 +117,7 @@ struct Block256 {
     for (int g = 0; g < kGroups; ++g) {
       const uint8_t* p = sub + kPanelRows * (b % 8 * kGroups + g);
       d[g] = mul(load_f16(super), kSignedSub ? load_signed((const int8_t*)p) : load_unsigned(p));
-      if constexpr (kMin)
-        m[g] = negated(mul(load_f16(super + 16), load_unsigned(p + kSubBytes)));
+      if constexpr (kMin) m[g] = negated(mul(load_f16(super + 16), load_unsigned(p + kSubBytes)));
     }
   }
   static WAZN_INLINE Floats negated(Floats x) { return mul(x, splat(-1.0f)); }
@@ -138,59 +137,85 @@ using Q5_K = Block256<Unsigned5, 8, 0, true, false>;
 using Q6_K = Block256<Unsigned6, 16, 32, false, true>;
 using IQ4_XS = Block256<Codebook4<kIq4Codes, 0>, 8, 0, false, true>;
 
-struct Float32 {
+struct F32 {
   static constexpr int64_t kBytes = 4 * kPanelRows;
   static WAZN_INLINE Floats read(const uint8_t* p) { return load((const float*)p); }
 };
-struct Float16 {
+struct F16 {
   static constexpr int64_t kBytes = 2 * kPanelRows;
   static WAZN_INLINE Floats read(const uint8_t* p) { return load_f16((const uint16_t*)p); }
 };
-struct BrainFloat16 {
+struct BF16 {
   static constexpr int64_t kBytes = 2 * kPanelRows;
   static WAZN_INLINE Floats read(const uint8_t* p) { return load_bf16((const uint16_t*)p); }
 };
 
-// Calls f.template operator()<Format>() for the quantised format of a layout.
+// What the arithmetic on unpacked codes depends on; formats that agree share its code.
+template <int kDepth_, bool kIsSmall_, int kGroups_, bool kHasMin_, int kOffset_>
+struct Shape {
+  static constexpr int kDepth = kDepth_;  // 0: codes are signed
+  static constexpr bool kIsSmall = kIsSmall_;
+  static constexpr int kGroups = kGroups_;
+  static constexpr bool kHasMin = kHasMin_;
+  static constexpr int kOffset = kOffset_;
+};
+
+template <wazn::Layout kLayout>
+struct FormatOf;
+#define WAZN_FORMAT(name)                  \
+  template <>                              \
+  struct FormatOf<wazn::Layout::k##name> { \
+    using Type = name;                     \
+  };
+WAZN_FORMAT(F32)
+WAZN_FORMAT(F16)
+WAZN_FORMAT(BF16)
+WAZN_FORMAT(Q4_0)
+WAZN_FORMAT(Q4_1)
+WAZN_FORMAT(Q5_0)
+WAZN_FORMAT(Q5_1)
+WAZN_FORMAT(Q8_0)
+WAZN_FORMAT(IQ4_NL)
+WAZN_FORMAT(MXFP4)
+WAZN_FORMAT(Q2_K)
+WAZN_FORMAT(Q3_K)
+WAZN_FORMAT(Q4_K)
+WAZN_FORMAT(Q5_K)
+WAZN_FORMAT(Q6_K)
+WAZN_FORMAT(IQ4_XS)
+#undef WAZN_FORMAT
+
+// Calls f.template operator()<Format>() if `layout` is one of kLayouts.
+template <wazn::Layout... kLayouts, class F>
+WAZN_INLINE void with_one_of(wazn::Layout layout, F&& f) {
+  ((layout == kLayouts ? f.template operator()<typename FormatOf<kLayouts>::Type>() : void()), ...);
+}
+template <class F>
+WAZN_INLINE void with_float_format(wazn::Layout layout, F&& f) {
+  using enum wazn::Layout;
+  with_one_of<kF32, kF16, kBF16>(layout, f);
+}
+// Formats whose codes are 4-bit integers, and the others: two parts of about equal size to compile.
+template <class F>
+WAZN_INLINE void with_4bit_format(wazn::Layout layout, F&& f) {
+  using enum wazn::Layout;
+  with_one_of<kQ4_0, kQ4_1, kQ2_K, kQ3_K, kQ4_K>(layout, f);
+}
+template <class F>
+WAZN_INLINE void with_other_format(wazn::Layout layout, F&& f) {
+  using enum wazn::Layout;
+  with_one_of<kQ5_0, kQ5_1, kQ8_0, kIQ4_NL, kMXFP4, kQ5_K, kQ6_K, kIQ4_XS>(layout, f);
+}
 template <class F>
 WAZN_INLINE void with_format(wazn::Layout layout, F&& f) {
-  using wazn::Layout;
-  switch (layout) {
-    case Layout::kQ4_0:
-      return f.template operator()<Q4_0>();
-    case Layout::kQ4_1:
-      return f.template operator()<Q4_1>();
-    case Layout::kQ5_0:
-      return f.template operator()<Q5_0>();
-    case Layout::kQ5_1:
-      return f.template operator()<Q5_1>();
-    case Layout::kQ8_0:
-      return f.template operator()<Q8_0>();
-    case Layout::kIQ4_NL:
-      return f.template operator()<IQ4_NL>();
-    case Layout::kMXFP4:
-      return f.template operator()<MXFP4>();
-    case Layout::kQ2_K:
-      return f.template operator()<Q2_K>();
-    case Layout::kQ3_K:
-      return f.template operator()<Q3_K>();
-    case Layout::kQ4_K:
-      return f.template operator()<Q4_K>();
-    case Layout::kQ5_K:
-      return f.template operator()<Q5_K>();
-    case Layout::kQ6_K:
-      return f.template operator()<Q6_K>();
-    case Layout::kIQ4_XS:
-      return f.template operator()<IQ4_XS>();
-    default:
-      return;
-  }
+  with_4bit_format(layout, f);
+  with_other_format(layout, f);
 }
 
 // 32 columns of a panel as floats [32][16 rows]: exactly the values of the file. Products and sums
 // are separate operations, as in the reference.
 template <class F>
-WAZN_INLINE void dequantize_32(const uint8_t* panel, int64_t b, float* out) {
+void dequantize_32(const uint8_t* panel, int64_t b, float* out) {
   Floats d[F::kGroups], m[F::kGroups];
   F::scales(panel, b, d, m);
   for (int i = 0; i < 4; ++i) {

@@ -39,8 +39,8 @@ struct Matrix {
 constexpr int64_t kScaleSpan = 256;  // columns that share a float scale of activations
 
 // One row of quantised activations: value = scale * multiplier * code, with a float scale for each
-// 256 columns (the last span may be shorter) and an integer multiplier for each 16. Codes are in the
-// order of the instruction set (see simd.h). Sums are those of multiplier * code over 16 and 32
+// 256 columns (the last span may be shorter) and an integer multiplier for each 16. Codes are in
+// the order of the instruction set (see simd.h). Sums are those of multiplier * code over 16 and 32
 // columns.
 struct Narrow {
   int8_t* codes;
@@ -122,5 +122,6 @@ constexpr int64_t num_scale_spans(int64_t columns) {
 const Kernels* avx2_kernels();
 const Kernels* avx_vnni_kernels();
 const Kernels* avx512_vnni_kernels();
+const Kernels* neon_dotprod_kernels();
 
 }  // namespace wazn

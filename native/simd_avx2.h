@@ -170,6 +170,10 @@ WAZN_INLINE Bytes with_bits(Bytes base, Bytes x, int from, int width, int to) {
   return {_mm256_or_si256(base.a, bits(x.a, from, width, to)),
           _mm256_or_si256(base.b, bits(x.b, from, width, to))};
 }
+WAZN_INLINE Bytes less(Bytes x, int offset) {
+  const __m256i y = _mm256_set1_epi8((char)offset);
+  return {_mm256_sub_epi8(x.a, y), _mm256_sub_epi8(x.b, y)};
+}
 WAZN_INLINE Bytes look_up(const int8_t* table, Bytes x) {
   const __m256i t = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i*)table));
   return {_mm256_shuffle_epi8(t, x.a), _mm256_shuffle_epi8(t, x.b)};
@@ -315,9 +319,8 @@ WAZN_INLINE void store_codes(int16_t* p, Words first, Words second) {
 // Columns 2i and 2i + 1 of a lane's four, as int16.
 WAZN_INLINE __m256i widen_two(__m256i x, int i, bool is_signed) {
   const __m256i place = _mm256_set1_epi32(i == 0 ? (int)0x01800080 : (int)0x03800280);
-  const __m256i offsets =
-      _mm256_setr_epi8(0, 0, 0, 0, 0, 4, 0, 4, 0, 8, 0, 8, 0, 12, 0, 12, 0, 0, 0, 0, 0, 4, 0, 4, 0,
-                       8, 0, 8, 0, 12, 0, 12);
+  const __m256i offsets = _mm256_setr_epi8(0, 0, 0, 0, 0, 4, 0, 4, 0, 8, 0, 8, 0, 12, 0, 12, 0, 0,
+                                           0, 0, 0, 4, 0, 4, 0, 8, 0, 8, 0, 12, 0, 12);
   const __m256i high = _mm256_shuffle_epi8(x, _mm256_add_epi8(place, offsets));
   return is_signed ? _mm256_srai_epi16(high, 8) : _mm256_srli_epi16(high, 8);
 }

@@ -101,15 +101,16 @@ WAZN_INLINE void store_bytes(int8_t* p, Words x) {
 
 WAZN_INLINE Bytes load_line(const uint8_t* p) { return {_mm512_loadu_si512(p)}; }
 WAZN_INLINE void store_line(uint8_t* p, Bytes x) { _mm512_storeu_si512(p, x.v); }
-WAZN_INLINE Bytes low_nibbles(Bytes x) {
-  return {_mm512_and_si512(x.v, _mm512_set1_epi8(15))};
-}
+WAZN_INLINE Bytes low_nibbles(Bytes x) { return {_mm512_and_si512(x.v, _mm512_set1_epi8(15))}; }
 WAZN_INLINE Bytes high_nibbles(Bytes x) { return low_nibbles({_mm512_srli_epi16(x.v, 4)}); }
 WAZN_INLINE Bytes with_bits(Bytes base, Bytes x, int from, int width, int to) {
   const __m512i mask = _mm512_set1_epi8((char)(((1 << width) - 1) << to));
   const __m512i moved =
       from > to ? _mm512_srli_epi16(x.v, from - to) : _mm512_slli_epi16(x.v, to - from);
   return {_mm512_or_si512(base.v, _mm512_and_si512(moved, mask))};
+}
+WAZN_INLINE Bytes less(Bytes x, int offset) {
+  return {_mm512_sub_epi8(x.v, _mm512_set1_epi8((char)offset))};
 }
 WAZN_INLINE Bytes look_up(const int8_t* table, Bytes x) {
   return {_mm512_shuffle_epi8(_mm512_broadcast_i32x4(load_16(table)), x.v)};
@@ -188,8 +189,8 @@ struct Widened {
   __m512i part[2];  // columns 0, 1 and 2, 3 of a lane's four, as int16
 };
 WAZN_INLINE Widened widen(Bytes w, bool is_signed) {
-  const __m512i rows = _mm512_broadcast_i32x4(_mm_setr_epi8(0, 0, 0, 0, 0, 4, 0, 4, 0, 8, 0, 8, 0,
-                                                            12, 0, 12));
+  const __m512i rows =
+      _mm512_broadcast_i32x4(_mm_setr_epi8(0, 0, 0, 0, 0, 4, 0, 4, 0, 8, 0, 8, 0, 12, 0, 12));
   const __m512i low = _mm512_add_epi8(_mm512_set1_epi32(0x01800080), rows);
   const __m512i high = _mm512_add_epi8(_mm512_set1_epi32(0x03800280), rows);
   const __m512i a = _mm512_shuffle_epi8(w.v, low), b = _mm512_shuffle_epi8(w.v, high);
