@@ -22,24 +22,25 @@ WAZN_INLINE void with_count(int64_t n, F&& f) {
   if constexpr (N > kFirst) with_count<N - 1, kFirst>(n, f);
 }
 
-// How weights meet activations of kind X. 8-bit ones (Narrow) take codes as they are, except that
-// signed codes become unsigned where the dot product wants that. 16-bit ones (Wide), which only the
-// head has, take signed codes without offset: all formats then share a few shapes.
+// Codes as 8-bit activations (Narrow) meet them: signed ones become unsigned where the dot product
+// wants that. 16-bit activations (Wide), which only the head has, take them as they are.
 template <class F, class X>
 constexpr bool kIsFlipped = false;
 template <class F>
 constexpr bool kIsFlipped<F, wazn::Narrow> = kIsUnsigned && F::Codec::kDepth == 0;
-
 template <class F, class X>
-struct ShapeFor;
-template <class F>
-struct ShapeFor<F, wazn::Narrow> {
-  using Type = Shape<F::Codec::kDepth, F::Codec::kIsSmall, F::kGroups, F::kHasMin,
-                     F::kOffset + (kIsFlipped<F, wazn::Narrow> ? 128 : 0)>;
+using ShapeOf = Shape<F::Codec::kDepth, F::Codec::kIsSmall, F::kGroups, F::kHasMin,
+                      F::kOffset + (kIsFlipped<F, X> ? 128 : 0)>;
+
+// Once unpacked, codes for 16-bit activations become signed and lose their offset: all formats then
+// share a few shapes.
+template <class S, class X>
+struct Unpacked {
+  using Shape = S;
 };
-template <class F>
-struct ShapeFor<F, wazn::Wide> {
-  using Type = Shape<0, false, F::kGroups, F::kHasMin, 0>;
+template <class S>
+struct Unpacked<S, wazn::Wide> {
+  using Shape = ::Shape<0, false, S::kGroups, S::kHasMin, 0>;
 };
 
 // Rows per tile, and how many rows are multiplied directly; the head has few rows.
@@ -56,17 +57,14 @@ constexpr int kDirectRows<wazn::Wide> = 2;
 // reads codes and scales that were unpacked once for many rows.
 template <class F, class X>
 struct Direct {
-  using Shape = typename ShapeFor<F, X>::Type;
+  using Shape = ShapeOf<F, X>;
   const uint8_t* panel;
 
   WAZN_INLINE void lines(int64_t b, int i, Bytes (&w)[2]) const {
     F::Codec::lines(F::codes(panel, b), i, w);
     pair_lines(w[0], w[1]);
-    for (int l = 0; l < 2; ++l) {
-      if constexpr (kIsFlipped<F, X>) w[l] = flip_signs(w[l]);
-      if constexpr (F::kOffset != Shape::kOffset && !kIsFlipped<F, X>)
-        w[l] = less(w[l], F::kOffset);
-    }
+    if constexpr (kIsFlipped<F, X>)
+      for (int l = 0; l < 2; ++l) w[l] = flip_signs(w[l]);
   }
   WAZN_INLINE void scales(int64_t b, Floats (&d)[F::kGroups], Floats (&m)[F::kGroups]) const {
     F::scales(panel, b, d, m);
@@ -88,7 +86,11 @@ struct Expanded {
       Bytes w[2];
       for (int i = 0; i < 4; ++i) {
         source.lines(b, i, w);
-        for (int l = 0; l < 2; ++l) store_line(codes + (b - first) * 512 + 128 * i + 64 * l, w[l]);
+        for (int l = 0; l < 2; ++l) {
+          constexpr int offset = Source::Shape::kOffset - S::kOffset;
+          if constexpr (offset != 0) w[l] = less(w[l], offset);
+          store_line(codes + (b - first) * 512 + 128 * i + 64 * l, w[l]);
+        }
       }
       Floats d[S::kGroups], m[S::kGroups];
       source.scales(b, d, m);
@@ -157,7 +159,7 @@ WAZN_INLINE void sum_block(const Source& w, int64_t b, const wazn::Wide (&x)[Y],
     w.lines(b, i, q);
 #pragma GCC unroll 2
     for (int l = 0; l < 2; ++l) {
-      const Widened v = widen(q[l], true);
+      const Widened v = widen(q[l], S::kDepth == 0);
       const int line = 2 * i + l;
       for (int y = 0; y < Y; ++y) dot_wide(half[y], line, v, x[y].codes + 32 * xb + 4 * line);
     }
@@ -262,7 +264,7 @@ void expanded_rows(const Source& panel, const X* x, int64_t rows, Part part, con
   constexpr int kLargest = kTileOf<X>, kSmallest = (kLargest + 1) / 2;
   static_assert(kDirectRows<X> >= kSmallest - 1);
   const int64_t tiles = (rows + kLargest - 1) / kLargest;
-  using Weights = Expanded<typename Source::Shape>;
+  using Weights = Expanded<typename Unpacked<typename Source::Shape, X>::Shape>;
   Weights expanded(scratch, kChunk);
   part.sums = expanded.values + kChunk * Weights::kScales * kPanelRows;
   for (int64_t b = 0; b < part.num_blocks; b += kChunk) {

@@ -19,7 +19,7 @@ struct Bytes {
   uint8x16_t v[4];
 };
 
-constexpr int kTile = 3;       // rows per tile: 24 integer accumulators, weights, temporaries
+constexpr int kTile = 2;       // rows per tile: 16 integer accumulators, 8 sums, weights
 constexpr int kFloatTile = 6;  // 24 float accumulators
 
 // All four registers of a result: `expression` in terms of i.

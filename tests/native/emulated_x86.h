@@ -65,18 +65,29 @@ inline __mmask16 cmplt_epi32_mask(__m512i x, __m512i y) {
 
 }  // namespace emulated
 
+// Later versions of SIMDe have some of them.
+#undef _mm512_cvtepi32_ps
 #define _mm512_cvtepi32_ps emulated::cvtepi32_ps
+#undef _mm512_cvtps_epi32
 #define _mm512_cvtps_epi32 emulated::cvtps_epi32
+#undef _mm512_cvtepi8_epi32
 #define _mm512_cvtepi8_epi32 emulated::cvtepi8_epi32
+#undef _mm512_cvtepu8_epi32
 #define _mm512_cvtepu8_epi32 emulated::cvtepu8_epi32
+#undef _mm512_cvtepu16_epi32
 #define _mm512_cvtepu16_epi32 emulated::cvtepu16_epi32
+#undef _mm512_cvtph_ps
 #define _mm512_cvtph_ps emulated::cvtph_ps
+#undef _mm512_srai_epi32
 #define _mm512_srai_epi32 emulated::srai_epi32
+#undef _mm512_extractf32x8_ps
 #define _mm512_extractf32x8_ps emulated::extractf32x8_ps
+#undef _mm512_cmplt_epi32_mask
 #define _mm512_cmplt_epi32_mask emulated::cmplt_epi32_mask
-#undef _mm512_madd_epi16  // has the operands of the masked form there
-#define _mm512_madd_epi16 simde_mm512_madd_epi16
+#undef _mm256_dpbusd_avx_epi32
 #define _mm256_dpbusd_avx_epi32 simde_mm256_dpbusd_epi32
+#undef _mm512_madd_epi16  // has the operands of the masked form in 0.7.4
+#define _mm512_madd_epi16 simde_mm512_madd_epi16
 
 // What the compiler would define if it had the instructions.
 #if defined(EMULATE_AVX512_VNNI)

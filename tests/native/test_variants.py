@@ -163,13 +163,26 @@ def test_quantised_activations_equal_their_twin(
         assert_same_bits(floats(rest[sums.nbytes :]), expected.scales[i], "scales")
 
 
+def test_an_infinite_activation_has_the_same_codes_everywhere(kernels: Driver) -> None:
+    x = np.ones(256, np.float32)
+    x[5] = np.inf  # a scale of infinity: the others count as 0, and inf * 0 saturates
+    (answer,) = kernels.run([case("quantize", [256, 1], x)])
+    codes = np.frombuffer(answer, np.int8, 256)
+    assert sorted(codes) == [-128, *[0] * 255]
+    multipliers = np.frombuffer(answer, np.int16, 16, 256)
+    sums = np.frombuffer(answer, np.int32, 16 + 8, 256 + 32)
+    assert (multipliers == 1).all()
+    assert sums[0] == sums[16] == -(2**31)
+    assert np.count_nonzero(sums) == 2
+
+
 def test_norms_equal_their_twin(kernels: Driver) -> None:
     rng = np.random.default_rng(3)
     cases, expected = [], []
     for columns in (*range(1, 34), 64, 100, 577):
         x = activations(rng, 1, columns)[0]
         weight = rng.normal(1, 0.2, columns).astype(np.float32)
-        cases.append(case("rms_norm", [columns], x, weight, np.float32([1e-5])))
+        cases.append(case("rms_norm", [columns], x, weight, np.array([1e-5], np.float32)))
         expected.append(reference.rms_norm(x, weight, 1e-5))
     for answer, normed in zip(kernels.run(cases), expected, strict=True):
         assert_same_bits(floats(answer), normed, f"{normed.size} columns")
@@ -200,7 +213,7 @@ def test_rope_equals_its_twin(kernels: Driver, interleaved: bool) -> None:
 def test_attention_equals_its_twin(kernels: Driver, half: bool) -> None:
     rng = np.random.default_rng(6)
     stored = np.float16 if half else np.float32
-    scale = np.float32(0.25)
+    scale = np.array([0.25], np.float32)
     shapes = [(1, 1, 16, 1), (5, 3, 32, 63), (24, 1, 16, 64), (9, 24, 16, 65), (30, 7, 48, 200)]
     cases = []
     for rows, group, dim, positions in shapes:
@@ -210,7 +223,7 @@ def test_attention_equals_its_twin(kernels: Driver, half: bool) -> None:
         value[rng.random(value.shape) < 0.05] *= 1e-6  # small ones are subnormal in float16
         cases.append((query, key, value))
     answers = kernels.run(
-        [case("attend", [len(q), *q.shape[1:], half], q, k, v, scale[None]) for q, k, v in cases]
+        [case("attend", [len(q), *q.shape[1:], half], q, k, v, scale) for q, k, v in cases]
     )
     for (query, key, value), answer in zip(cases, answers, strict=True):
         positions, dim = key.shape
@@ -224,7 +237,7 @@ def test_attention_equals_its_twin(kernels: Driver, half: bool) -> None:
         for r, row in enumerate(query):
             seen = positions - len(query) + r + 1
             keys, values = k[:seen].astype(np.float32), v[:seen].astype(np.float32)
-            expected = reference.attend(row, keys, values, float(scale))
+            expected = reference.attend(row, keys, values, 0.25)
             result = floats(answer[: query.nbytes]).reshape(query.shape)[r]
             assert_same_bits(result.reshape(-1), expected, f"{positions} positions, row {r}")
 
