@@ -137,59 +137,85 @@ using Q5_K = Block256<Unsigned5, 8, 0, true, false>;
 using Q6_K = Block256<Unsigned6, 16, 32, false, true>;
 using IQ4_XS = Block256<Codebook4<kIq4Codes, 0>, 8, 0, false, true>;
 
-struct Float32 {
+struct F32 {
   static constexpr int64_t kBytes = 4 * kPanelRows;
   static WAZN_INLINE Floats read(const uint8_t* p) { return load((const float*)p); }
 };
-struct Float16 {
+struct F16 {
   static constexpr int64_t kBytes = 2 * kPanelRows;
   static WAZN_INLINE Floats read(const uint8_t* p) { return load_f16((const uint16_t*)p); }
 };
-struct BrainFloat16 {
+struct BF16 {
   static constexpr int64_t kBytes = 2 * kPanelRows;
   static WAZN_INLINE Floats read(const uint8_t* p) { return load_bf16((const uint16_t*)p); }
 };
 
-// Calls f.template operator()<Format>() for the quantised format of a layout.
+// What the arithmetic on unpacked codes depends on; formats that agree share its code.
+template <int kDepth_, bool kIsSmall_, int kGroups_, bool kHasMin_, int kOffset_>
+struct Shape {
+  static constexpr int kDepth = kDepth_;  // 0: codes are signed
+  static constexpr bool kIsSmall = kIsSmall_;
+  static constexpr int kGroups = kGroups_;
+  static constexpr bool kHasMin = kHasMin_;
+  static constexpr int kOffset = kOffset_;
+};
+
+template <wazn::Layout kLayout>
+struct FormatOf;
+#define WAZN_FORMAT(name)                  \
+  template <>                              \
+  struct FormatOf<wazn::Layout::k##name> { \
+    using Type = name;                     \
+  };
+WAZN_FORMAT(F32)
+WAZN_FORMAT(F16)
+WAZN_FORMAT(BF16)
+WAZN_FORMAT(Q4_0)
+WAZN_FORMAT(Q4_1)
+WAZN_FORMAT(Q5_0)
+WAZN_FORMAT(Q5_1)
+WAZN_FORMAT(Q8_0)
+WAZN_FORMAT(IQ4_NL)
+WAZN_FORMAT(MXFP4)
+WAZN_FORMAT(Q2_K)
+WAZN_FORMAT(Q3_K)
+WAZN_FORMAT(Q4_K)
+WAZN_FORMAT(Q5_K)
+WAZN_FORMAT(Q6_K)
+WAZN_FORMAT(IQ4_XS)
+#undef WAZN_FORMAT
+
+// Calls f.template operator()<Format>() if `layout` is one of kLayouts.
+template <wazn::Layout... kLayouts, class F>
+WAZN_INLINE void with_one_of(wazn::Layout layout, F&& f) {
+  ((layout == kLayouts ? f.template operator()<typename FormatOf<kLayouts>::Type>() : void()), ...);
+}
+template <class F>
+WAZN_INLINE void with_float_format(wazn::Layout layout, F&& f) {
+  using enum wazn::Layout;
+  with_one_of<kF32, kF16, kBF16>(layout, f);
+}
+// Formats whose codes are 4-bit integers, and the others: two parts of about equal size to compile.
+template <class F>
+WAZN_INLINE void with_4bit_format(wazn::Layout layout, F&& f) {
+  using enum wazn::Layout;
+  with_one_of<kQ4_0, kQ4_1, kQ2_K, kQ3_K, kQ4_K>(layout, f);
+}
+template <class F>
+WAZN_INLINE void with_other_format(wazn::Layout layout, F&& f) {
+  using enum wazn::Layout;
+  with_one_of<kQ5_0, kQ5_1, kQ8_0, kIQ4_NL, kMXFP4, kQ5_K, kQ6_K, kIQ4_XS>(layout, f);
+}
 template <class F>
 WAZN_INLINE void with_format(wazn::Layout layout, F&& f) {
-  using wazn::Layout;
-  switch (layout) {
-    case Layout::kQ4_0:
-      return f.template operator()<Q4_0>();
-    case Layout::kQ4_1:
-      return f.template operator()<Q4_1>();
-    case Layout::kQ5_0:
-      return f.template operator()<Q5_0>();
-    case Layout::kQ5_1:
-      return f.template operator()<Q5_1>();
-    case Layout::kQ8_0:
-      return f.template operator()<Q8_0>();
-    case Layout::kIQ4_NL:
-      return f.template operator()<IQ4_NL>();
-    case Layout::kMXFP4:
-      return f.template operator()<MXFP4>();
-    case Layout::kQ2_K:
-      return f.template operator()<Q2_K>();
-    case Layout::kQ3_K:
-      return f.template operator()<Q3_K>();
-    case Layout::kQ4_K:
-      return f.template operator()<Q4_K>();
-    case Layout::kQ5_K:
-      return f.template operator()<Q5_K>();
-    case Layout::kQ6_K:
-      return f.template operator()<Q6_K>();
-    case Layout::kIQ4_XS:
-      return f.template operator()<IQ4_XS>();
-    default:
-      return;
-  }
+  with_4bit_format(layout, f);
+  with_other_format(layout, f);
 }
 
 // 32 columns of a panel as floats [32][16 rows]: exactly the values of the file. Products and sums
 // are separate operations, as in the reference.
 template <class F>
-WAZN_INLINE void dequantize_32(const uint8_t* panel, int64_t b, float* out) {
+void dequantize_32(const uint8_t* panel, int64_t b, float* out) {
   Floats d[F::kGroups], m[F::kGroups];
   F::scales(panel, b, d, m);
   for (int i = 0; i < 4; ++i) {

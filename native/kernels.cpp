@@ -1,10 +1,22 @@
 // Compiled once per instruction set (WAZN_ISA names the table). Includes no standard library: an
 // inline function emitted here for a wide CPU must never be linked into code for a narrow one.
 #include "attention.h"
+#include "linear_float.h"
 #include "logits.h"
 #include "rows.h"
 
 namespace wazn {
+namespace {
+
+void linear(const Matrix& w, const Activation& x, int64_t rows, int64_t first, int64_t last,
+            const Output& out, uint8_t* scratch) {
+  if (w.layout <= Layout::kBF16) return linear_floats(w, x, rows, first, last, out, scratch);
+  if (x.wide) return WAZN_ISA::linear_wide(w, x.wide, rows, first, last, out, scratch);
+  WAZN_ISA::linear_4bit(w, x.narrow, rows, first, last, out, scratch);
+  WAZN_ISA::linear_other(w, x.narrow, rows, first, last, out, scratch);
+}
+
+}  // namespace
 
 #define WAZN_TABLE_(isa) isa##_kernels
 #define WAZN_TABLE(isa) WAZN_TABLE_(isa)

@@ -75,6 +75,13 @@ struct Output {
   bool accumulate;
 };
 
+// Bytes of a page's keys and values of one KV head.
+constexpr int64_t kv_page_bytes(int64_t head_dim, KvFormat format) {
+  const int64_t values = 2 * kPage * head_dim;
+  if (format == KvFormat::kInt8) return values + 2 * kPage * 4;
+  return values * (format == KvFormat::kFloat16 ? 2 : 4);
+}
+
 // One attention task: `num_rows` query rows of one sequence against chunks of one KV head.
 struct Attention {
   const float* queries;    // first row of the task; heads of the group are adjacent
@@ -131,7 +138,6 @@ struct Kernels {
 int64_t panel_bytes(Layout layout, int64_t columns);
 int64_t linear_scratch_bytes(int64_t columns, int64_t max_rows);
 int64_t attention_scratch_bytes(int64_t head_dim);
-int64_t kv_page_bytes(int64_t head_dim, KvFormat format);  // keys and values of one KV head
 
 constexpr int64_t kAttentionRows = 48;  // query rows (positions x group) per attention tile
 
@@ -142,5 +148,6 @@ constexpr int64_t num_scale_spans(int64_t columns) {
 const Kernels* avx2_kernels();
 const Kernels* avx_vnni_kernels();
 const Kernels* avx512_vnni_kernels();
+const Kernels* neon_dotprod_kernels();
 
 }  // namespace wazn

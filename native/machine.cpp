@@ -8,6 +8,9 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#elif defined(__aarch64__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
 #endif
 
 #include "memory.h"
@@ -44,6 +47,8 @@ std::vector<Isa> all_isas() {
   return {{avx512_vnni_kernels, avx512_vnni},
           {avx_vnni_kernels, avx2 && has_avx_vnni()},
           {avx2_kernels, avx2}};
+#elif defined(__aarch64__)
+  return {{neon_dotprod_kernels, (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0}};
 #else
   return {};
 #endif
@@ -63,7 +68,8 @@ const Kernels* kernels_for(const std::string& name) {
     if (isa.is_supported && (name.empty() || name == isa.kernels()->name)) return isa.kernels();
   if (available_isas().empty())
     throw std::runtime_error(
-        "wazn's native core needs a CPU with AVX2, FMA and F16C, and this one lacks them");
+        "wazn's native core needs an x86-64 CPU with AVX2, FMA and F16C, or an ARM CPU with the "
+        "dot-product instructions (ASIMDDP), and this one lacks them");
   throw std::runtime_error("WAZN_ISA=" + name + " is not available on this CPU; use " +
                            available_isas()[0] + " or leave it unset");
 }

@@ -33,18 +33,6 @@ int64_t attention_scratch_bytes(int64_t head_dim) {
          16 * kAttentionRows + 64;
 }
 
-int64_t kv_page_bytes(int64_t head_dim, KvFormat format) {
-  switch (format) {
-    case KvFormat::kFloat32:
-      return 2 * kPage * head_dim * 4;
-    case KvFormat::kFloat16:
-      return 2 * kPage * head_dim * 2;
-    case KvFormat::kInt8:
-      return 2 * kPage * (head_dim + 4);
-  }
-  return 0;
-}
-
 Program::Program(const Kernels* kernels, std::shared_ptr<Pool> pool, int64_t max_rows, bool exact,
                  KvShape kv)
     : kernels_(kernels),

@@ -97,7 +97,7 @@ void quantize(const float* x, int64_t columns, const wazn::Narrow& out) {
       for (int h = 0; h < 2; ++h) {
         const float* part = x + i + 16 * h;
         float multiplier = __builtin_ceilf(max_16(abs(load(part))) * steps);
-        multiplier = multiplier < 1.0f ? 1.0f : multiplier;
+        multiplier = multiplier > 1.0f ? multiplier : 1.0f;  // NaN, of an infinite span, too
         multiplier = multiplier > kMaxMultiplier ? kMaxMultiplier : multiplier;
         codes[h] = rounded(part, is_zero ? 0.0f : 1.0f / (scale * multiplier));
         const int64_t group = i / 16 + h;

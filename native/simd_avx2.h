@@ -170,6 +170,10 @@ WAZN_INLINE Bytes with_bits(Bytes base, Bytes x, int from, int width, int to) {
   return {_mm256_or_si256(base.a, bits(x.a, from, width, to)),
           _mm256_or_si256(base.b, bits(x.b, from, width, to))};
 }
+WAZN_INLINE Bytes less(Bytes x, int offset) {
+  const __m256i y = _mm256_set1_epi8((char)offset);
+  return {_mm256_sub_epi8(x.a, y), _mm256_sub_epi8(x.b, y)};
+}
 WAZN_INLINE Bytes look_up(const int8_t* table, Bytes x) {
   const __m256i t = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i*)table));
   return {_mm256_shuffle_epi8(t, x.a), _mm256_shuffle_epi8(t, x.b)};

@@ -109,6 +109,9 @@ WAZN_INLINE Bytes with_bits(Bytes base, Bytes x, int from, int width, int to) {
       from > to ? _mm512_srli_epi16(x.v, from - to) : _mm512_slli_epi16(x.v, to - from);
   return {_mm512_or_si512(base.v, _mm512_and_si512(moved, mask))};
 }
+WAZN_INLINE Bytes less(Bytes x, int offset) {
+  return {_mm512_sub_epi8(x.v, _mm512_set1_epi8((char)offset))};
+}
 WAZN_INLINE Bytes look_up(const int8_t* table, Bytes x) {
   return {_mm512_shuffle_epi8(_mm512_broadcast_i32x4(load_16(table)), x.v)};
 }

@@ -9,6 +9,7 @@ from wazn import native
 from wazn.weights.formats import Format
 
 Floats = NDArray[np.float32]
+Raw = NDArray[np.uint8]
 
 
 def new_program(

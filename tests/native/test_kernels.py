@@ -229,9 +229,7 @@ def test_attention_equals_its_twin_however_the_rows_arrive(
 
 def cached(key: Floats, value: Floats, kv: str, length: int, head: int, dim: int) -> Cached:
     at = slice(head * dim, (head + 1) * dim)
-    keys, key_scales = reference.round_kv(key[:length, at], kv)
-    values, value_scales = reference.round_kv(value[:length, at], kv)
-    return Cached(keys, values, key_scales, value_scales)
+    return Cached.of(key[:length, at], value[:length, at], kv)
 
 
 def test_fma_rounds_once() -> None:

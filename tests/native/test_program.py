@@ -120,8 +120,9 @@ def test_mapped_files_are_read_only_and_must_exist(tmp_path: Path) -> None:
 def test_the_instruction_set_can_be_forced_but_not_invented(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("WAZN_ISA", "avx2")
-    assert native.chosen_isa() == "avx2"
+    simplest = native.available_isas()[-1]
+    monkeypatch.setenv("WAZN_ISA", simplest)
+    assert native.chosen_isa() == simplest
     monkeypatch.setenv("WAZN_ISA", "sse9")
     with pytest.raises(Exception, match="WAZN_ISA=sse9 is not available"):
         native.chosen_isa()

@@ -203,6 +203,15 @@ class Cached:
     key_scales: Floats
     value_scales: Floats
 
+    @staticmethod
+    def of(keys: Floats, values: Floats, format: str) -> Cached:
+        """What a cache of that format keeps of keys and values (positions, dim)."""
+        (kept_keys, key_scales), (kept_values, value_scales) = (
+            round_kv(keys, format),
+            round_kv(values, format),
+        )
+        return Cached(kept_keys, kept_values, key_scales, value_scales)
+
     def part(self, start: int, size: int) -> Cached:
         at = slice(start, start + size)
         return Cached(self.keys[at], self.values[at], self.key_scales[at], self.value_scales[at])

@@ -61,7 +61,8 @@ def chosen_isa() -> str:
     available = available_isas()
     if not available:
         raise UnsupportedMachine(
-            "wazn needs an x86-64 CPU with AVX2, FMA and F16C, and this one lacks them."
+            "wazn needs an x86-64 CPU with AVX2, FMA and F16C, or an ARM CPU with the dot-product "
+            "instructions (ASIMDDP), and this one lacks them."
         )
     wanted = os.environ.get("WAZN_ISA") or available[0]
     if wanted not in available:

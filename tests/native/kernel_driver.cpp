@@ -1,0 +1,258 @@
+// Runs the kernels of one instruction set on cases from standard input and writes what they compute
+// to standard output: a check of kernels for CPUs that Python need not run on (see driver.py).
+//
+//   case:   operation | number of parameters | parameters | number of arrays | (bytes | data) each
+//   answer: bytes | data
+//
+// All numbers are 64-bit integers.
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <vector>
+
+#include "kernels.h"
+#include "pack.h"
+
+#define WAZN_TABLE_(isa) wazn::isa##_kernels
+#define WAZN_TABLE(isa) WAZN_TABLE_(isa)
+
+namespace {
+
+using wazn::kPanelRows;
+using Data = std::vector<uint8_t>;
+
+const wazn::Kernels& kernels() { return *WAZN_TABLE(WAZN_ISA)(); }
+
+enum Operation { kLinear, kRow, kQuantize, kRmsNorm, kSwiglu, kRope, kAttend };
+
+struct Case {
+  int64_t operation;
+  std::vector<int64_t> parameters;
+  std::vector<Data> arrays;
+
+  int64_t operator[](int i) const { return parameters.at(i); }
+  template <class T>
+  const T* array(int i) const {
+    return (const T*)arrays.at(i).data();
+  }
+  float number(int i) const { return *array<float>(i); }
+};
+
+template <class T>
+void append(Data& out, const T* values, int64_t count) {
+  const uint8_t* bytes = (const uint8_t*)values;
+  out.insert(out.end(), bytes, bytes + count * sizeof(T));
+}
+
+uint8_t* scratch() {
+  static uint8_t* memory = (uint8_t*)std::aligned_alloc(64, 1 << 24);
+  return memory;
+}
+
+struct Packed {
+  Data data;
+  wazn::Matrix matrix;
+
+  Packed(wazn::Layout layout, int64_t rows, int64_t columns, const uint8_t* raw) {
+    const wazn::FormatSize block = wazn::file_block(layout);
+    const int64_t row_bytes = columns / block.columns * block.bytes;
+    const int64_t bytes = wazn::panel_bytes(layout, columns);
+    for (int64_t row = 0; row < rows; row += kPanelRows) {
+      const int64_t count = rows - row < kPanelRows ? rows - row : kPanelRows;
+      data.resize(data.size() + bytes);
+      wazn::pack_panel(layout, raw + row * row_bytes, count, columns,
+                       data.data() + data.size() - bytes);
+    }
+    matrix = {data.data(), rows, columns, layout};
+  }
+};
+
+// A row of activations in one of the quantised forms.
+template <class Code>
+struct Row {
+  std::vector<Code> codes;
+  std::vector<int16_t> multipliers;
+  std::vector<int32_t> sums_16, sums_32;
+  std::vector<float> scales;
+
+  Row(const float* x, int64_t columns)
+      : codes(columns),
+        multipliers(sizeof(Code) == 1 ? columns / 16 : 0),  // 16-bit codes have none
+        sums_16(columns / 16),
+        sums_32(columns / 32),
+        scales(wazn::num_scale_spans(columns)) {
+    if constexpr (sizeof(Code) == 1)
+      kernels().quantize(x, columns, quantised());
+    else
+      kernels().quantize_wide(x, columns, quantised());
+  }
+  auto quantised() {
+    if constexpr (sizeof(Code) == 1)
+      return wazn::Narrow{codes.data(), multipliers.data(), sums_16.data(), sums_32.data(),
+                          scales.data()};
+    else
+      return wazn::Wide{codes.data(), sums_16.data(), sums_32.data(), scales.data()};
+  }
+  void append_to(Data& out) const {
+    append(out, codes.data(), codes.size());
+    append(out, multipliers.data(), multipliers.size());
+    append(out, sums_16.data(), sums_16.size());
+    append(out, sums_32.data(), sums_32.size());
+    append(out, scales.data(), scales.size());
+  }
+};
+
+// layout, rows and columns of the weights, rows of x, 0 exact or 1 narrow or 2 wide or 3 floats;
+// the weights as in a file, x, bias or nothing, what to add to or nothing.
+Data linear(const Case& c) {
+  const int64_t outputs = c[1], columns = c[2], rows = c[3];
+  const Packed w((wazn::Layout)c[0], outputs, columns, c.array<uint8_t>(0));
+  const float* x = c.array<float>(1);
+  std::vector<float> out(rows * outputs);
+  if (!c.arrays.at(3).empty()) std::memcpy(out.data(), c.array<float>(3), out.size() * 4);
+  std::vector<Row<int8_t>> narrow_rows;
+  std::vector<Row<int16_t>> wide_rows;
+  std::vector<wazn::Narrow> narrow;
+  std::vector<wazn::Wide> wide;
+  for (int64_t r = 0; r < rows; ++r) {
+    if (c[4] == 1) narrow.push_back(narrow_rows.emplace_back(x + r * columns, columns).quantised());
+    if (c[4] == 2) wide.push_back(wide_rows.emplace_back(x + r * columns, columns).quantised());
+  }
+  const wazn::Activation input = {columns, (float*)x, narrow.empty() ? nullptr : narrow.data(),
+                                  wide.empty() ? nullptr : wide.data()};
+  const wazn::Output output = {out.data(), outputs,
+                               c.arrays.at(2).empty() ? nullptr : c.array<float>(2),
+                               !c.arrays.at(3).empty()};
+  const auto kernel = c[4] == 0 ? kernels().linear_exact : kernels().linear;
+  kernel(w.matrix, input, rows, 0, (outputs + kPanelRows - 1) / kPanelRows, output, scratch());
+  Data result;
+  append(result, out.data(), out.size());
+  return result;
+}
+
+// layout, rows, columns; the weights as in a file. All rows as floats.
+Data row(const Case& c) {
+  const Packed w((wazn::Layout)c[0], c[1], c[2], c.array<uint8_t>(0));
+  std::vector<float> out(c[1] * c[2]);
+  for (int64_t r = 0; r < c[1]; ++r) kernels().dequantize_row(w.matrix, r, out.data() + r * c[2]);
+  Data result;
+  append(result, out.data(), out.size());
+  return result;
+}
+
+// columns, bytes of a code; x of one row. Codes in the order of the instruction set, multipliers,
+// sums of 16 and of 32, scales.
+Data quantize(const Case& c) {
+  Data out;
+  if (c[1] == 1)
+    Row<int8_t>(c.array<float>(0), c[0]).append_to(out);
+  else
+    Row<int16_t>(c.array<float>(0), c[0]).append_to(out);
+  return out;
+}
+
+// columns; x of one row, weight, epsilon.
+Data rms_norm(const Case& c) {
+  Data out(c[0] * 4);
+  kernels().rms_norm(c.array<float>(0), c.array<float>(1), c[0], c.number(2), (float*)out.data());
+  return out;
+}
+
+// columns; gate and up of one row.
+Data swiglu(const Case& c) {
+  Data out(c[0] * 4);
+  kernels().swiglu(c.array<float>(0), c.array<float>(1), c[0], (float*)out.data());
+  return out;
+}
+
+// heads, size of a head, interleaved; x of one row, angles.
+Data rope(const Case& c) {
+  Data out = c.arrays.at(0);
+  kernels().rope((float*)out.data(), c[0], c[1], c.array<float>(1), c[2]);
+  return out;
+}
+
+// query rows (the last positions), query heads, size of a head, KV format; queries, keys and values
+// of every position, scale. What the rows get, then the pages. A single row goes chunk by chunk.
+Data attend(const Case& c) {
+  const int64_t rows = c[0], group = c[1], dim = c[2];
+  const auto format = (wazn::KvFormat)c[3];
+  const int64_t positions = c.arrays.at(1).size() / (4 * dim);
+  const int64_t bytes = wazn::kv_page_bytes(dim, format);
+  const int64_t num_pages = (positions + wazn::kPage - 1) / wazn::kPage;
+  const int64_t num_chunks = (num_pages + wazn::kChunkPages - 1) / wazn::kChunkPages;
+  Data cache(num_pages * bytes);
+  std::vector<const uint8_t*> pages;
+  for (int64_t p = 0; p < num_pages; ++p) pages.push_back(cache.data() + p * bytes);
+  for (int64_t i = 0; i < positions; ++i)
+    kernels().append_kv(c.array<float>(1) + i * dim, c.array<float>(2) + i * dim, dim,
+                        i % wazn::kPage, format, cache.data() + i / wazn::kPage * bytes);
+  const int64_t stride = group * dim, tile = wazn::kAttentionRows / group, part = dim + 16;
+  std::vector<float> out(rows * stride), partials(num_chunks * group * part);
+  for (int64_t r = 0; r < rows; r += tile) {
+    const int64_t first = positions - rows + r, count = rows - r < tile ? rows - r : tile;
+    const int64_t seen = (first + count + wazn::kPage - 1) / wazn::kPage;
+    const int64_t chunks = (seen + wazn::kChunkPages - 1) / wazn::kChunkPages;
+    kernels().attend(
+        {c.array<float>(0) + r * stride, out.data() + r * stride, stride, count, first, group, dim,
+         c.number(3), format, pages.data(), 0, chunks, rows == 1 ? partials.data() : nullptr},
+        scratch());
+  }
+  for (int64_t h = 0; rows == 1 && h < group; ++h)
+    kernels().merge_chunks(partials.data() + h * part, num_chunks, group * part, dim,
+                           out.data() + h * dim);
+  Data result;
+  append(result, out.data(), out.size());
+  append(result, cache.data(), cache.size());
+  return result;
+}
+
+Data answer(const Case& c) {
+  switch (c.operation) {
+    case kLinear:
+      return linear(c);
+    case kRow:
+      return row(c);
+    case kQuantize:
+      return quantize(c);
+    case kRmsNorm:
+      return rms_norm(c);
+    case kSwiglu:
+      return swiglu(c);
+    case kRope:
+      return rope(c);
+    case kAttend:
+      return attend(c);
+  }
+  std::fprintf(stderr, "there is no operation %lld\n", (long long)c.operation);
+  std::exit(2);
+}
+
+void read_exactly(void* target, size_t bytes) {
+  if (std::fread(target, 1, bytes, stdin) == bytes) return;
+  std::fprintf(stderr, "the input ends within a case\n");
+  std::exit(2);
+}
+int64_t read_integer() {
+  int64_t value;
+  read_exactly(&value, sizeof value);
+  return value;
+}
+
+}  // namespace
+
+int main() {
+  for (int64_t operation; std::fread(&operation, 1, 8, stdin) == 8;) {
+    Case c = {operation, std::vector<int64_t>(read_integer()), {}};
+    for (int64_t& parameter : c.parameters) parameter = read_integer();
+    c.arrays.resize(read_integer());
+    for (Data& array : c.arrays) {
+      array.resize(read_integer());
+      read_exactly(array.data(), array.size());
+    }
+    const Data result = answer(c);
+    const int64_t size = result.size();
+    std::fwrite(&size, 1, 8, stdout);
+    std::fwrite(result.data(), 1, size, stdout);
+  }
+}
