@@ -20,6 +20,9 @@ const Kernels* WAZN_TABLE(WAZN_ISA)() {
                                 quantize_wide,
                                 rms_norm,
                                 swiglu,
+                                sigmoid,
+                                softmax,
+                                add_scaled,
                                 rope,
                                 append_kv,
                                 attend};

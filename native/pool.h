@@ -4,11 +4,20 @@
 #pragma once
 
 #include <atomic>
+#include <cstdint>
 #include <functional>
 #include <thread>
 #include <vector>
 
 namespace wazn {
+
+// A thread's even part of `count` things.
+struct Range {
+  int64_t first, last;
+};
+inline Range share(int64_t count, int thread, int num_threads) {
+  return {count * thread / num_threads, count * (thread + 1) / num_threads};
+}
 
 class Pool {
  public:

@@ -20,7 +20,7 @@ from wazn.models.config import Config
 from wazn.models.decoder import Decoder
 from wazn.models.recorder import Shape, lower
 from wazn.models.rotary import Angles
-from wazn.weights.packed import PackedWeights, packed_size
+from wazn.weights.packed import PackedWeights, Place, packed_size
 
 if TYPE_CHECKING:
     from wazn.text.chat_template import ChatTemplate
@@ -148,9 +148,12 @@ class Model:
 
     @property
     def macs_per_token(self) -> int:
-        """Multiply-accumulates of the weight matrices for one token, without the head."""
+        """Multiply-accumulates of the weight matrices for one token, without the head.
+
+        Of the experts, those that a token takes.
+        """
         return sum(
-            place.rows * place.columns
+            self._active(place) * place.rows * place.columns
             for name, place in self.weights.places.items()
             if name.startswith("model.layers.") and place.rows > 1
         )
@@ -158,15 +161,21 @@ class Model:
     def bytes_per_token(self, position: int) -> int:
         """Bytes a decode step reads at ``position``: weights with the head, and keys and values.
 
-        The embedding table counts once if it is also the head, and not at all otherwise.
+        The embedding table counts once if it is also the head, and not at all otherwise; of the
+        experts, those that a token takes.
         """
         head = "lm_head.weight" if "lm_head.weight" in self.weights else "model.embed_tokens.weight"
         weights = sum(
-            place.num_bytes
+            place.num_bytes * self._active(place) // place.count
             for name, place in self.weights.places.items()
             if name == head or name.startswith("model.layers.")
         )
         return weights + position * self.kv_bytes_per_position
+
+    def _active(self, place: Place) -> int:
+        """Matrices of a stack that one token is multiplied by."""
+        experts = self.config.experts
+        return 1 if place.count == 1 or experts is None else experts.per_token
 
     def close(self) -> None:
         """End the helper processes that belong to the model's text parts."""

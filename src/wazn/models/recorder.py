@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,21 @@ from wazn.errors import BadFile, UnsupportedModel
 _LAYOUT_NAMES = {number: name for name, number in native.LAYOUTS.items()}
 FLOATS = ("F32", "F16", "BF16")
 LOGITS = -1  # the buffer number of a step's result
+
+
+class Choice(NamedTuple):
+    """How many experts a token takes, and whether their weights are divided by their sum."""
+
+    per_token: int
+    normalize: bool
+
+
+class ExpertWeights(NamedTuple):
+    """Stacked matrices of a layer's experts: gate and up (width, hidden), down (hidden, width)."""
+
+    gate: native.Weight
+    up: native.Weight
+    down: native.Weight
 
 
 @dataclass(eq=False)
@@ -36,6 +52,14 @@ class Tensor:
     vector: NDArray[np.float32] | None = None
     number: float = 0.0
     heads: int = 0
+    detail: Choice | ExpertWeights | None = None
+
+    @property
+    def read_weights(self) -> tuple[native.Weight, ...]:
+        """The weights that the inputs are multiplied by."""
+        if isinstance(self.detail, ExpertWeights):
+            return self.detail.gate, self.detail.up
+        return () if self.weight is None else (self.weight,)
 
     def __add__(self, other: Tensor) -> Tensor:
         if self.columns != other.columns:
@@ -43,9 +67,10 @@ class Tensor:
         return self.recorder.node("add", self.columns, (self, other))
 
     def __mul__(self, other: Tensor) -> Tensor:
-        if self.columns != other.columns:
+        is_one_gate = self.kind == "sigmoid" and self.columns == 1
+        if self.columns != other.columns and not is_one_gate:
             raise BadFile(f"a gate of {self.columns} columns meets {other.columns} columns")
-        return self.recorder.node("multiply", self.columns, (self, other))
+        return self.recorder.node("multiply", other.columns, (self, other))
 
 
 class Recorder:
@@ -64,8 +89,9 @@ class Recorder:
         vector: NDArray[np.float32] | None = None,
         number: float = 0.0,
         heads: int = 0,
+        detail: Choice | ExpertWeights | None = None,
     ) -> Tensor:
-        tensor = Tensor(self, kind, columns, inputs, weight, vector, number, heads)
+        tensor = Tensor(self, kind, columns, inputs, weight, vector, number, heads, detail)
         self.nodes.append(tensor)
         return tensor
 
@@ -98,8 +124,8 @@ class Lowering:
                 self._readers[tensor].append(node)
         self._left = {node: len(self._readers[node]) for node in recorder.nodes}
         self._buffers: dict[Tensor, int] = {}
-        self._free: dict[tuple[int, str], list[int]] = defaultdict(list)
-        self._keys: dict[int, tuple[int, str]] = {}
+        self._free: dict[tuple[int, str, int], list[int]] = defaultdict(list)
+        self._keys: dict[int, tuple[int, str, int]] = {}
         self._products: list[Tensor] = []
         self._layer = 0
         self.listing: list[str] = []
@@ -119,7 +145,7 @@ class Lowering:
         for count, node in enumerate(self._recorder.nodes, 1):
             if node.kind == "linear" and self._joins_products(node):
                 self._products.append(node)
-            elif node.kind != "silu":  # silu has no operation of its own: see multiply
+            elif node.kind not in ("silu", "sigmoid"):  # no operations of their own: see multiply
                 self._flush_products()
                 if node.kind == "linear":
                     self._products.append(node)
@@ -142,17 +168,25 @@ class Lowering:
         readers = [
             reader
             for reader in self._readers[tensor]
-            if reader.weight is not None and _LAYOUT_NAMES[reader.weight.layout] not in FLOATS
+            if not all(map(self._is_float, reader.read_weights))
         ]
-        if self._shape.exact or not readers:
+        if not readers:
             return "none"
         return "wide" if any(reader.heads == LOGITS for reader in readers) else "narrow"
 
+    def _is_float(self, weight: native.Weight) -> bool:
+        """Whether products with this weight read floats."""
+        return self._shape.exact or _LAYOUT_NAMES[weight.layout] in FLOATS
+
     def _allocate(self, tensor: Tensor) -> int:
-        key = (tensor.columns, self._form(tensor))
+        buffer = self._buffer(tensor.columns, self._form(tensor))
+        self._buffers[tensor] = buffer
+        return buffer
+
+    def _buffer(self, columns: int, form: str, copies: int = 1) -> int:
+        key = (columns, form, copies)
         buffer = self._free[key].pop() if self._free[key] else self.program.buffer(*key)
         self._keys[buffer] = key
-        self._buffers[tensor] = buffer
         return buffer
 
     def _read(self, *tensors: Tensor) -> list[int]:
@@ -243,6 +277,8 @@ class Lowering:
 
     def _multiply(self, node: Tensor) -> None:
         gate, up = node.inputs
+        if gate.kind == "sigmoid" and gate.columns == 1:
+            return self._gated_residual(node)
         if gate.kind != "silu":
             raise UnsupportedModel("only silu(gate) * up can be multiplied")
         (inner,) = gate.inputs
@@ -251,6 +287,55 @@ class Lowering:
         self.program.swiglu(before, other, out)
         self._say(f"b{out} = silu(b{before}) * b{other}")
         self._release(inner, up)
+
+    def _gated_residual(self, node: Tensor) -> None:
+        gate, value = node.inputs
+        residual = self._residual(node)
+        if residual is None:
+            raise UnsupportedModel("what a single sigmoid gates can only be added to a residual")
+        (inner,) = gate.inputs
+        before, other = self._read(inner, value)
+        out = self._take_over(self._readers[node][0], residual)
+        self.program.add_gated(before, other, out)
+        self._say(f"b{out} += sigmoid(b{before}) * b{other}")
+        self._release(inner, value)
+
+    def _route(self, node: Tensor) -> None:
+        assert isinstance(node.detail, Choice) and node.weight is not None
+        (before,) = self._read(*node.inputs)
+        out = self._allocate(node)
+        self.program.route(before, node.weight, out, *node.detail)
+        words = ", normalised" if node.detail.normalize else ""
+        self._say(
+            f"b{out} = route b{before}: the {node.detail.per_token} largest of softmax "
+            f"{_describe(node.weight)}{words}"
+        )
+        self._release(*node.inputs)
+
+    def _experts(self, node: Tensor) -> None:
+        """Directly after its route: the native core keeps one choice at a time."""
+        source, chosen = node.inputs
+        assert isinstance(node.detail, ExpertWeights) and isinstance(chosen.detail, Choice)
+        gate, up, down = node.detail
+        copies = chosen.detail.per_token
+        (before,) = self._read(source)
+        gathered = native.NO_BUFFER
+        if self._is_float(gate) or self._is_float(up):
+            gathered = self._buffer(source.columns, "none", copies)
+        form = "none" if self._is_float(down) else "narrow"
+        inner = self._buffer(gate.rows, form, copies)
+        residual = self._residual(node)
+        if residual is None:
+            out = self._allocate(node)
+        else:
+            out = self._take_over(self._readers[node][0], residual)
+        self.program.experts_up(before, gathered, gate, up, inner)
+        self._say(f"b{inner} = experts b{before}: silu({_describe(gate)}) * {_describe(up)}")
+        self.program.experts_down(inner, down, out, residual is not None)
+        self._say(f"experts b{inner}: b{out} {'+=' if residual else '='} {_describe(down)}")
+        for buffer in (inner, *([gathered] if gathered != native.NO_BUFFER else [])):
+            self._free[self._keys[buffer]].append(buffer)
+        self._release(*node.inputs)
 
     def _rope(self, node: Tensor) -> None:
         out = self._take_over(node, node.inputs[0])
@@ -284,7 +369,8 @@ class Lowering:
 
 
 def _describe(weight: native.Weight) -> str:
-    return f"{_LAYOUT_NAMES[weight.layout]} {weight.rows}x{weight.columns}"
+    stack = f"{weight.count} x " if weight.count > 1 else ""
+    return f"{_LAYOUT_NAMES[weight.layout]} {stack}{weight.rows}x{weight.columns}"
 
 
 def lower(
