@@ -56,7 +56,7 @@ class Tensor:
 
     @property
     def read_weights(self) -> tuple[native.Weight, ...]:
-        """The weights that the inputs are multiplied by."""
+        """The weights that the first input is multiplied by."""
         if isinstance(self.detail, ExpertWeights):
             return self.detail.gate, self.detail.up
         return () if self.weight is None else (self.weight,)
@@ -168,7 +168,7 @@ class Lowering:
         readers = [
             reader
             for reader in self._readers[tensor]
-            if not all(map(self._is_float, reader.read_weights))
+            if reader.inputs[0] is tensor and not all(map(self._is_float, reader.read_weights))
         ]
         if not readers:
             return "none"
