@@ -130,7 +130,9 @@ def test_gguf_names_become_hugging_face_names() -> None:
     assert huggingface_name("blk.12.attn_q.bias") == "model.layers.12.self_attn.q_proj.bias"
     assert huggingface_name("token_embd.weight") == "model.embed_tokens.weight"
     assert huggingface_name("rope_freqs.weight") is None
-    assert huggingface_name("blk.1.ffn_gate_exps.weight") is None
+    experts = "model.layers.1.mlp.experts.gate_proj.weight"
+    assert huggingface_name("blk.1.ffn_gate_exps.weight") == experts
+    assert huggingface_name("blk.1.exp_probs_b.bias") is None
     assert used_tensors(["model.norm.weight", "model.visual.x.weight"], is_gguf=False) == {
         "model.norm.weight": "model.norm.weight"
     }
