@@ -48,7 +48,6 @@ _GGUF_NAMES = {
     "mlp.shared_expert.down_proj": "ffn_down_shexp",
 }
 _ONE_EXPERT = re.compile(r"(.*\.experts\.)(\d+)\.(.*)")
-_ALWAYS_FLOAT32 = ("mlp.gate.weight", "mlp.shared_expert_gate.weight")
 
 
 def tiny_directory(tiny: Tiny, folder: Path, shards: int = 0) -> Path:
@@ -195,9 +194,9 @@ def _add_tensor(
         values = interleaved(values, config["num_attention_heads"])
     if is_llama and name.endswith(("k_proj.weight", "k_proj.bias")):
         values = interleaved(values, config["num_key_value_heads"])
-    if name.endswith(_ALWAYS_FLOAT32):
-        writer.add_tensor(gguf_name(name), values.squeeze())
-    elif values.ndim == 1 or kind == _T.F32:
+    if name.endswith("shared_expert_gate.weight"):  # one row, which the converter squeezes
+        writer.add_tensor(gguf_name(name), values[0])
+    elif values.ndim == 1 or kind == _T.F32 or name.endswith("mlp.gate.weight"):
         writer.add_tensor(gguf_name(name), values)
     elif kind in (_T.F16, _T.BF16):
         raw = encoded(values, kind).view(np.uint8)
