@@ -110,6 +110,13 @@ def test_gguf_metadata_are_read() -> None:
     )
     assert yarn.rope_scaling == RopeScaling("yarn", 4.0, original_context_length=128)
     assert yarn.rope_interleaved
+    betas = read_gguf(
+        rope__scaling__type="yarn",
+        rope__scaling__factor=4.0,
+        rope__scaling__yarn_beta_fast=16.0,
+        rope__scaling__yarn_beta_slow=2.0,
+    ).rope_scaling
+    assert (betas.beta_fast, betas.beta_slow) == (16.0, 2.0)
 
 
 @pytest.mark.parametrize(

@@ -249,5 +249,11 @@ def _scaling_from_gguf(
         return RopeScaling("linear", factor)
     if kind == "yarn":
         original = facts.integer("rope.scaling.original_context_length", "context", context_length)
-        return RopeScaling("yarn", factor, original_context_length=original)
+        return RopeScaling(
+            "yarn",
+            factor,
+            original_context_length=original,
+            beta_fast=facts.number("rope.scaling.yarn_beta_fast", 32.0),
+            beta_slow=facts.number("rope.scaling.yarn_beta_slow", 1.0),
+        )
     raise UnsupportedModel(f"{facts.where}.rope.scaling.type {str(kind)[:60]!r} is not supported")
