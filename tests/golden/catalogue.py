@@ -187,7 +187,6 @@ QWEN3_MOE = Tiny(
         "rope_scaling": None,
     },
     formats=(_T.F16, _T.Q4_0, _T.Q8_0),
-    bfloat16_shards=2,
     ablations={
         "qk norm": "_norm.weight",
         "weights that sum to one": {"norm_topk_prob": False},

@@ -1,6 +1,7 @@
 """Checkpoints with experts: how their files may keep them, what is refused, what is counted."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,15 @@ from tests.golden.catalogue import QWEN3_MOE
 from tests.golden.tensors import draw
 from tests.models.random_models import EXPERTS, random_config, random_model, random_weights
 from tests.models.test_checkpoint import CONFIG, GGUF_METADATA
-from wazn import LLM
+from wazn import LLM, native
 from wazn.errors import BadFile, UnsupportedModel
-from wazn.models.blocks import Layer
+from wazn.models.blocks import Layer, Linear, embed, emit, sigmoid
 from wazn.models.checkpoint import open_checkpoint
 from wazn.models.config import Config, from_gguf, from_huggingface
 from wazn.models.expert_config import ExpertConfig
 from wazn.models.expert_stacks import find_stacks
 from wazn.models.load import load_model
+from wazn.models.recorder import Recorder, Shape, Tensor, lower
 from wazn.weights.container import TensorInfo
 from wazn.weights.formats import Format
 
@@ -122,7 +124,7 @@ def test_experts_and_families_must_fit(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"num_experts": 11}, "12 rows where the model has 11 experts"),
+        ({"num_experts": 11}, "is a stack of 12 where the model has 11 experts"),
         ({"moe_intermediate_size": 64}, r"\(12, 32, 64\).* do not fit 12 experts of width 64"),
     ],
 )
@@ -217,6 +219,47 @@ def test_a_stack_is_no_projection() -> None:
     layer = Layer(weights, random_config("qwen3_moe"), 0)
     with pytest.raises(BadFile, match="is a stack of 9 where one matrix is expected"):
         layer.linear("mlp.experts.gate_proj")
+
+
+def lowered(function: Callable[[Tensor, Layer], Tensor]) -> list[str]:
+    """The listing of a function of the embedding and the first layer."""
+    weights = random_weights("qwen3_moe", Format.Q4_0)
+    recorder = Recorder()
+    x = embed(recorder, weights.matrix("model.embed_tokens.weight"))
+    emit(function(x, Layer(weights, random_config("qwen3_moe"), 0)))
+    recorder.end_segment("all")
+    return list(lower(recorder, Shape(8, False, 2, 2, 32, True, False), native.Pool(1))[1])
+
+
+def test_experts_need_no_residual() -> None:
+    listing = lowered(lambda x, layer: layer.experts("mlp.experts")(x, layer.router("mlp.gate")(x)))
+    (down,) = [line for line in listing if "experts b" in line and "silu" not in line]
+    assert " = Q4_0 9 x 256x256" in down and "+=" not in down
+
+
+def test_a_single_gate_is_for_residuals_only() -> None:
+    with pytest.raises(UnsupportedModel, match="can only be added to a residual"):
+        lowered(lambda x, layer: sigmoid(one_column(x)) * x)
+
+
+def one_column(x: Tensor) -> Tensor:
+    weights = random_weights("qwen2_moe", Format.Q4_0)
+    name = "model.layers.0.mlp.shared_expert_gate.weight"
+    return Linear(name, weights.matrix(name), None)(x)
+
+
+def test_inputs_of_another_width_are_refused() -> None:
+    def narrow(x: Tensor, layer: Layer) -> Tensor:
+        return layer.linear("self_attn.k_proj")(x)
+
+    with pytest.raises(BadFile, match="256 columns where the model's shape needs 64"):
+        lowered(lambda x, layer: layer.router("mlp.gate")(narrow(x, layer)))
+    with pytest.raises(BadFile, match="takes 256 columns where the model's shape needs 64"):
+        lowered(
+            lambda x, layer: layer.experts("mlp.experts")(
+                narrow(x, layer), layer.router("mlp.gate")(x)
+            )
+        )
 
 
 def test_gguf_and_directory_give_the_same_bits(tmp_path: Path) -> None:

@@ -83,7 +83,9 @@ def _open_gguf(path: Path) -> Checkpoint:
         family.gguf_rope_interleaved,
         _rope_factors(container),
     )
-    return Checkpoint(path, container, names, _decoder(family, config, path), metadata, True)
+    decoder = _decoder(family, config, path)
+    _check_stacks(container, names, config, path)
+    return Checkpoint(path, container, names, decoder, metadata, is_gguf=True)
 
 
 def _open_huggingface(path: Path) -> Checkpoint:
@@ -103,7 +105,9 @@ def _open_huggingface(path: Path) -> Checkpoint:
     )
     if values.get("tie_word_embeddings"):
         names.pop("lm_head.weight", None)
-    return Checkpoint(path, container, names, _decoder(family, config, path), values, False)
+    decoder = _decoder(family, config, path)
+    _check_stacks(container, names, config, path)
+    return Checkpoint(path, container, names, decoder, values, is_gguf=False)
 
 
 def _stacked(container: FileContainer) -> Container:
@@ -133,6 +137,18 @@ def _family(name: str, path: Path, *, gguf: bool) -> type[Decoder]:
     raise UnsupportedModel(
         f"{path}: models of the family {name[:60]!r} are not supported yet; {', '.join(known)} are"
     )
+
+
+def _check_stacks(container: Container, names: dict[str, str], config: Config, path: Path) -> None:
+    """Before anything is packed: padding could make a stack of another number much larger."""
+    count = 1 if config.experts is None else config.experts.count
+    for name in names.values():
+        shape = container.tensors[name].shape
+        if len(shape) == 3 and shape[0] not in (1, count):
+            raise BadFile(
+                f"{path}: tensor {name} is a stack of {shape[0]} where the model has "
+                f"{count} experts"
+            )
 
 
 def _vocab_size(container: Container, names: dict[str, str], path: Path) -> int:
