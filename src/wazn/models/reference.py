@@ -85,9 +85,9 @@ def sigmoid(x: Floats) -> Floats:
 def softmax(x: Floats) -> Floats:
     """e^x / sum(e^x) over the last axis of (rows, columns)."""
     columns = x.shape[-1]
-    powers = np.zeros((len(x), -(-columns // 16) * 16), np.float32)
+    powers: Floats = np.zeros((len(x), -(-columns // 16) * 16), np.float32)
     powers[:, :columns] = exp(x - x.max(axis=-1, keepdims=True))
-    lanes = np.zeros((len(x), 16), np.float32)
+    lanes: Floats = np.zeros((len(x), 16), np.float32)
     for start in range(0, powers.shape[1], 16):
         lanes = lanes + powers[:, start : start + 16]
     shares: Floats = powers[:, :columns] / sum_lanes(lanes)[:, None]
@@ -103,7 +103,7 @@ def choose(scores: Floats, top_k: int, *, normalize: bool) -> tuple[Integers, Fl
     ids = np.sort(best, axis=1)
     weights = np.take_along_axis(scores, ids, axis=1)
     if normalize:
-        total = np.zeros(len(scores), np.float32)
+        total: Floats = np.zeros(len(scores), np.float32)
         for place in range(top_k):
             total = total + weights[:, place]
         weights = weights / total[:, None]
