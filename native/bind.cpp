@@ -59,16 +59,19 @@ void pack(int layout_value, Table<uint8_t> raw, int64_t columns,
 }
 
 std::shared_ptr<Weight> make_weight(std::shared_ptr<Memory> memory, int64_t offset, int layout,
-                                    int64_t rows, int64_t columns) {
+                                    int64_t rows, int64_t columns, int64_t count) {
   const int64_t block = file_block(layout_of(layout)).columns;
-  if (rows < 1 || columns < 1 || columns % block || rows > INT32_MAX || columns > INT32_MAX)
+  if (rows < 1 || columns < 1 || columns % block || rows > INT32_MAX || columns > INT32_MAX ||
+      count < 1 || count > 65536)
     throw std::invalid_argument("a weight of " + std::to_string(rows) + " x " +
                                 std::to_string(columns) + " does not fit its layout");
-  const int64_t bytes = packed_bytes(layout, rows, columns);
+  const int64_t one = packed_bytes(layout, rows, columns);
+  if (one > INT64_MAX / count) throw std::invalid_argument("a weight lies outside its memory");
+  const int64_t bytes = one * count;
   if (offset < 0 || offset > (int64_t)memory->size() || bytes > (int64_t)memory->size() - offset)
     throw std::invalid_argument("a weight lies outside its memory");
   const Matrix matrix = {memory->data() + offset, rows, columns, layout_of(layout)};
-  return std::make_shared<Weight>(Weight{std::move(memory), matrix});
+  return std::make_shared<Weight>(Weight{std::move(memory), matrix, count});
 }
 
 std::vector<float> to_vector(Vector<float> values) {
@@ -100,6 +103,7 @@ void add_linear(Program& program, int in, nb::list products) {
         nb::cast<std::shared_ptr<Weight>>(t[0]), {}, nb::cast<int>(t[2]), nb::cast<bool>(t[3])};
     const Matrix& w = p.weight->matrix;
     checked(program, in, w.columns);
+    if (p.weight->count != 1) throw std::invalid_argument("a product takes one matrix");
     if (!t[1].is_none()) p.bias = to_vector(nb::cast<Vector<float>>(t[1]));
     if (!p.bias.empty() && (int64_t)p.bias.size() != w.rows)
       throw std::invalid_argument("a bias has the wrong length");
@@ -107,6 +111,53 @@ void add_linear(Program& program, int in, nb::list products) {
     op.products.push_back(std::move(p));
   }
   program.add(std::move(op));
+}
+
+void add_route(Program& program, int in, std::shared_ptr<Weight> weight, int scores, int64_t top_k,
+               bool normalize) {
+  const Matrix& w = weight->matrix;
+  if (weight->count != 1 || top_k < 1 || top_k > w.rows)
+    throw std::invalid_argument("a router chooses from 1 to all of its experts");
+  const Choice choice = {w.rows, top_k, normalize};
+  program.add(Route{checked(program, in, w.columns), checked(program, scores, w.rows),
+                    std::move(weight), choice});
+}
+
+// A buffer with a row for every pair of a row and one of its experts.
+BufferId checked_pairs(Program& program, int id, int64_t columns) {
+  checked(program, id, columns);
+  if (program.routing().top_k() < 1 || program.copies(id) < program.routing().top_k())
+    throw std::invalid_argument("buffer " + std::to_string(id) + " has no row for every expert");
+  return id;
+}
+
+void check_experts(const Program& program, const Weight& weight) {
+  if (weight.count != program.routing().num_experts())
+    throw std::invalid_argument("a stack of " + std::to_string(weight.count) +
+                                " experts does not fit its router");
+}
+
+void add_experts_up(Program& program, int in, int gathered, std::shared_ptr<Weight> gate,
+                    std::shared_ptr<Weight> up, int out) {
+  const Matrix &g = gate->matrix, &u = up->matrix;
+  check_experts(program, *gate);
+  check_experts(program, *up);
+  if (g.rows != u.rows || g.columns != u.columns)
+    throw std::invalid_argument("gate and up differ in shape");
+  checked(program, in, g.columns);
+  checked_pairs(program, out, g.rows);
+  if (gathered != kNoBuffer) checked_pairs(program, gathered, g.columns);
+  if ((program.reads_floats(*gate) || program.reads_floats(*up)) && gathered == kNoBuffer)
+    throw std::invalid_argument("float products need a buffer for their rows");
+  program.add(ExpertsUp{in, gathered, out, std::move(gate), std::move(up)});
+}
+
+void add_experts_down(Program& program, int in, std::shared_ptr<Weight> weight, int out,
+                      bool accumulate) {
+  check_experts(program, *weight);
+  checked_pairs(program, in, weight->matrix.columns);
+  checked(program, out, weight->matrix.rows);
+  program.add(ExpertsDown{in, out, std::move(weight), accumulate});
 }
 
 void run(Program& program, int first_segment, int last_segment, Vector<int32_t> token_ids,
@@ -143,6 +194,7 @@ NB_MODULE(_core, m) {
   nb::set_leak_warnings(false);  // models live in module globals of tests until the very end
   m.attr("PANEL_ROWS") = kPanelRows;
   m.attr("PAGE") = kPage;
+  m.attr("NO_BUFFER") = kNoBuffer;
   nb::dict layouts;  // name of the number format -> layout
   const char* names[] = {"F32",    "F16",   "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0",
                          "IQ4_NL", "MXFP4", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_XS"};
@@ -178,12 +230,15 @@ NB_MODULE(_core, m) {
       });
 
   nb::class_<Weight>(m, "Weight")
-      .def_static("create", &make_weight, "memory"_a, "offset"_a, "layout"_a, "rows"_a, "columns"_a)
+      .def_static("create", &make_weight, "memory"_a, "offset"_a, "layout"_a, "rows"_a, "columns"_a,
+                  "count"_a = 1)
+      .def_prop_ro("count", [](const Weight& w) { return w.count; })
       .def_prop_ro("rows", [](const Weight& w) { return w.matrix.rows; })
       .def_prop_ro("columns", [](const Weight& w) { return w.matrix.columns; })
       .def_prop_ro("layout", [](const Weight& w) { return (int)w.matrix.layout; })
       .def("row", [](const Weight& w, int64_t row) {
-        if (row < 0 || row >= w.matrix.rows) throw std::invalid_argument("no such row");
+        if (row < 0 || row >= w.matrix.rows || w.count != 1)
+          throw std::invalid_argument("no such row");
         float* out = new float[w.matrix.columns];
         nb::capsule owner(out, [](void* p) noexcept { delete[] (float*)p; });
         kernels_for("")->dequantize_row(w.matrix, row, out);
@@ -227,16 +282,19 @@ NB_MODULE(_core, m) {
                      return kv.layers * kv.heads * kv_page_bytes(kv.head_dim, kv.format);
                    })
       .def_prop_ro("head_dim", [](const Program& p) { return p.kv().head_dim; })
-      .def("buffer",
-           [](Program& p, int64_t columns, const std::string& form) {
-             const auto& forms = {"none", "narrow", "wide"};
-             const auto found = std::find(forms.begin(), forms.end(), form);
-             if (found == forms.end()) throw std::invalid_argument("there is no form " + form);
-             if (columns < 1 || (form != "none" && columns % 32))
-               throw std::invalid_argument("a buffer of " + std::to_string(columns) +
-                                           " columns cannot be quantised in whole blocks");
-             return p.add_buffer(columns, (Form)(found - forms.begin()));
-           })
+      .def(
+          "buffer",
+          [](Program& p, int64_t columns, const std::string& form, int64_t copies) {
+            const auto& forms = {"none", "narrow", "wide"};
+            const auto found = std::find(forms.begin(), forms.end(), form);
+            if (found == forms.end()) throw std::invalid_argument("there is no form " + form);
+            if (columns < 1 || (form != "none" && columns % 32))
+              throw std::invalid_argument("a buffer of " + std::to_string(columns) +
+                                          " columns cannot be quantised in whole blocks");
+            if (copies < 1 || copies > 65536) throw std::invalid_argument("a buffer has copies");
+            return p.add_buffer(columns, (Form)(found - forms.begin()), copies);
+          },
+          "columns"_a, "form"_a, "copies"_a = 1)
       .def("embed",
            [](Program& p, std::shared_ptr<Weight> table, int out) {
              const int64_t columns = table->matrix.columns;
@@ -274,6 +332,14 @@ NB_MODULE(_core, m) {
              const int64_t columns = p.buffer(checked(p, out)).columns;
              p.add(SwiGlu{checked(p, gate, columns), checked(p, up, columns), out});
            })
+      .def("route", &add_route)
+      .def("experts_up", &add_experts_up)
+      .def("experts_down", &add_experts_down)
+      .def("add_gated",
+           [](Program& p, int gate, int x, int out) {
+             const int64_t columns = p.buffer(checked(p, out)).columns;
+             p.add(AddGated{checked(p, gate, 1), checked(p, x, columns), out});
+           })
       .def("quantize", [](Program& p, int x) { p.add(Quantize{checked(p, x)}); })
       .def("gather",
            [](Program& p, int in, int out) {
@@ -301,7 +367,7 @@ NB_MODULE(_core, m) {
       .def("floats", [](nb::object self, int id) {
         Program& p = nb::cast<Program&>(self);
         const Activation& b = p.buffer(checked(p, id));
-        return view(b.floats, p.max_rows(), b.columns, self);
+        return view(b.floats, p.max_rows() * p.copies(id), b.columns, self);
       });
 
   bind_sampler(m);

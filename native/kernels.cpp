@@ -24,10 +24,24 @@ void linear(const Matrix& w, const Activation& x, int64_t rows, int64_t first, i
 #define WAZN_STRING(isa) WAZN_STRING_(isa)
 
 const Kernels* WAZN_TABLE(WAZN_ISA)() {
-  static const Kernels table = {
-      WAZN_STRING(WAZN_ISA), kTile,       linear,      linear_exact, dequantize_row, quantize,
-      quantize_wide,         rms_norm,    swiglu,      rope,         append_kv,      attend,
-      merge_chunks,          block_peaks, weigh_logits};
+  static const Kernels table = {WAZN_STRING(WAZN_ISA),
+                                kTile,
+                                linear,
+                                linear_exact,
+                                dequantize_row,
+                                quantize,
+                                quantize_wide,
+                                rms_norm,
+                                swiglu,
+                                sigmoid,
+                                softmax,
+                                add_scaled,
+                                rope,
+                                append_kv,
+                                attend,
+                                merge_chunks,
+                                block_peaks,
+                                weigh_logits};
   return &table;
 }
 

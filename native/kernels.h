@@ -121,6 +121,9 @@ struct Kernels {
   void (*quantize_wide)(const float* x, int64_t columns, const Wide& out);
   void (*rms_norm)(const float* x, const float* weight, int64_t columns, float eps, float* out);
   void (*swiglu)(const float* gate, const float* up, int64_t columns, float* out);
+  void (*sigmoid)(const float* x, int64_t columns, float* out);
+  void (*softmax)(const float* x, int64_t columns, float* out);
+  void (*add_scaled)(const float* x, float factor, int64_t columns, float* out);
   void (*rope)(float* x, int64_t heads, int64_t head_dim, const float* angles, bool interleaved);
   // Writes one position's key and value of one head into its page.
   void (*append_kv)(const float* key, const float* value, int64_t head_dim, int64_t slot,
@@ -135,6 +138,7 @@ struct Kernels {
                        float* sums);
 };
 
+constexpr int64_t num_panels(int64_t rows) { return (rows + kPanelRows - 1) / kPanelRows; }
 int64_t panel_bytes(Layout layout, int64_t columns);
 int64_t linear_scratch_bytes(int64_t columns, int64_t max_rows);
 int64_t attention_scratch_bytes(int64_t head_dim);

@@ -3,13 +3,36 @@
 // that, so that stolen or busy cores never make it collapse.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <thread>
 #include <vector>
 
 namespace wazn {
+
+// A thread's even part of `count` things.
+struct Range {
+  int64_t first, last;
+};
+inline Range share(int64_t count, int thread, int num_threads) {
+  return {count * thread / num_threads, count * (thread + 1) / num_threads};
+}
+
+// The next of `total` tasks: several at a time, fewer towards the end, so that all finish together.
+// Empty when there are none left.
+inline Range take(std::atomic<int64_t>& next, int64_t total, int num_threads) {
+  constexpr int64_t kMost = 8;
+  int64_t first = next.load(std::memory_order_relaxed), last;
+  do {
+    if (first >= total) return {total, total};
+    const int64_t count = (total - first) / (3 * num_threads);
+    last = std::min(first + std::clamp(count, int64_t{1}, kMost), total);
+  } while (!next.compare_exchange_weak(first, last, std::memory_order_relaxed));
+  return {first, last};
+}
 
 // How long one thread spins before it sleeps: less after each sleep that was long, as it is when
 // other programs use the cores, more after each that a little more spinning would have saved.

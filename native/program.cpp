@@ -19,8 +19,6 @@ std::unique_ptr<Memory> allocate(size_t bytes) {
 
 int64_t align(int64_t bytes) { return (bytes + 63) & ~int64_t{63}; }
 
-int64_t num_panels(const Matrix& w) { return (w.rows + kPanelRows - 1) / kPanelRows; }
-
 }  // namespace
 
 // An expanded panel of floats, or a chunk of it as codes and scales with the sums of all rows.
@@ -42,19 +40,20 @@ Program::Program(const Kernels* kernels, std::shared_ptr<Pool> pool, int64_t max
       kv_(kv),
       scratch_bytes_(attention_scratch_bytes(kv.head_dim)) {}
 
-BufferId Program::add_buffer(int64_t columns, Form form) {
+BufferId Program::add_buffer(int64_t columns, Form form, int64_t copies) {
+  const int64_t rows = max_rows_ * copies;
   const int64_t code_bytes = align(columns * (form == Form::kWide ? 2 : 1));
   const int64_t multiplier_bytes = form == Form::kNarrow ? align(columns / 16 * 2) : 0;
   const int64_t row_bytes = code_bytes + multiplier_bytes + align(columns / 16 * 4) +
                             align(columns / 32 * 4) + align(num_scale_spans(columns) * 4);
-  const int64_t float_bytes = align(max_rows_ * columns * 4);
+  const int64_t float_bytes = align(rows * columns * 4);
   buffer_memory_.push_back(
-      allocate(float_bytes + (form == Form::kNone ? 0 : max_rows_ * row_bytes) + 64));
+      allocate(float_bytes + (form == Form::kNone ? 0 : rows * row_bytes) + 64));
   uint8_t* p = buffer_memory_.back()->data();
   auto take = [&p](int64_t bytes) { return std::exchange(p, p + align(bytes)); };
   Activation buffer = {columns, (float*)take(float_bytes), nullptr, nullptr};
-  std::vector<Narrow> narrow(form == Form::kNarrow ? max_rows_ : 0);
-  std::vector<Wide> wide(form == Form::kWide ? max_rows_ : 0);
+  std::vector<Narrow> narrow(form == Form::kNarrow ? rows : 0);
+  std::vector<Wide> wide(form == Form::kWide ? rows : 0);
   const auto take_sums = [&](auto& row) {
     row.sums_16 = (int32_t*)take(columns / 16 * 4);
     row.sums_32 = (int32_t*)take(columns / 32 * 4);
@@ -74,6 +73,7 @@ BufferId Program::add_buffer(int64_t columns, Form form) {
   if (form == Form::kNarrow) buffer.narrow = narrow_.back().data();
   if (form == Form::kWide) buffer.wide = wide_.back().data();
   buffers_.push_back(buffer);
+  copies_.push_back(copies);
   return (BufferId)buffers_.size() - 1;
 }
 
@@ -87,14 +87,25 @@ void Program::add(Operation operation) {
              " KV heads of size " + std::to_string(kv_.head_dim));
   if (auto* embed = std::get_if<Embed>(&operation)) weights_.push_back(embed->table->memory);
   if (auto* linear = std::get_if<Linear>(&operation))
-    for (const Product& product : linear->products) {
-      weights_.push_back(product.weight->memory);
-      scratch_bytes_ =
-          std::max(scratch_bytes_, linear_scratch_bytes(product.weight->matrix.columns, max_rows_));
-    }
+    for (const Product& product : linear->products)
+      reserve(*product.weight, linear_scratch_bytes(product.weight->matrix.columns, max_rows_));
+  if (auto* route = std::get_if<Route>(&operation)) {
+    reserve(*route->weight, linear_scratch_bytes(route->weight->matrix.columns, max_rows_));
+    routing_.reserve(max_rows_, route->choice);
+  }
+  if (auto* up = std::get_if<ExpertsUp>(&operation))
+    for (const auto& weight : {up->gate, up->up})
+      reserve(*weight, expert_scratch_bytes(weight->matrix.columns, max_rows_));
+  if (auto* down = std::get_if<ExpertsDown>(&operation))
+    reserve(*down->weight, expert_scratch_bytes(down->weight->matrix.columns, max_rows_));
   on_wanted_rows_.push_back(gathered_);
   gathered_ |= std::holds_alternative<Gather>(operation);
   operations_.push_back(std::move(operation));
+}
+
+void Program::reserve(const Weight& weight, int64_t scratch_bytes) {
+  weights_.push_back(weight.memory);
+  scratch_bytes_ = std::max(scratch_bytes_, scratch_bytes);
 }
 
 void Program::end_segment(const std::string& name) {
@@ -236,7 +247,8 @@ void Program::work(int thread, int first, int last) {
 bool Program::is_row_local(int index) const {
   const Operation& op = operations_[index];
   return !std::holds_alternative<Linear>(op) && !std::holds_alternative<Attend>(op) &&
-         !std::holds_alternative<Gather>(op);
+         !std::holds_alternative<Gather>(op) && !std::holds_alternative<Route>(op) &&
+         !std::holds_alternative<ExpertsUp>(op) && !std::holds_alternative<ExpertsDown>(op);
 }
 
 bool Program::needs_barrier(int index) const {
@@ -246,29 +258,6 @@ bool Program::needs_barrier(int index) const {
 int64_t Program::num_rows(int index) const {
   return on_wanted_rows_[index] ? step_.num_wanted : step_.rows;
 }
-
-namespace {
-
-struct Range {
-  int64_t first, last;
-};
-Range share(int64_t count, int thread, int num_threads) {
-  return {count * thread / num_threads, count * (thread + 1) / num_threads};
-}
-
-// The next of `total` tasks: several at a time, fewer towards the end, so that all finish together.
-Range take(std::atomic<int64_t>& next, int64_t total, int num_threads) {
-  constexpr int64_t kMost = 8;
-  int64_t first = next.load(std::memory_order_relaxed), last;
-  do {
-    last =
-        std::min(first + std::clamp((total - first) / (3 * num_threads), int64_t{1}, kMost), total);
-    if (first >= total) return {total, total};
-  } while (!next.compare_exchange_weak(first, last, std::memory_order_relaxed));
-  return {first, last};
-}
-
-}  // namespace
 
 void Program::quantize_row(BufferId id, int64_t row) {
   const Activation& b = buffers_[id];
@@ -299,7 +288,7 @@ void Program::execute(const RmsNorm& op, int index, int thread) {
 void Program::execute(const Linear& op, int index, int thread) {
   const int64_t rows = num_rows(index);
   int64_t total = 0;
-  for (const Product& product : op.products) total += num_panels(product.weight->matrix);
+  for (const Product& product : op.products) total += num_panels(product.weight->matrix.rows);
   // One pass over the weights is bound by memory: split evenly, in one piece per thread. More are
   // bound by computing: split by panel, whoever is free takes the next.
   if (rows <= kernels_->tile) {
@@ -320,8 +309,8 @@ void Program::multiply(const Linear& op, int64_t rows, int64_t first, int64_t la
   for (const Product& product : op.products) {
     const Matrix& w = product.weight->matrix;
     const int64_t from = std::max(first - begin, int64_t{0});
-    const int64_t to = std::min(last - begin, num_panels(w));
-    begin += num_panels(w);
+    const int64_t to = std::min(last - begin, num_panels(w.rows));
+    begin += num_panels(w.rows);
     if (from >= to) continue;
     const bool to_result = product.out == kLogits;
     const Output out = {to_result ? step_.result : buffers_[product.out].floats,

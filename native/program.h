@@ -11,13 +11,17 @@
 #include "kernels.h"
 #include "memory.h"
 #include "pool.h"
+#include "routing.h"
 
 namespace wazn {
 
-// A weight matrix and the memory that keeps it alive.
+// A weight matrix and the memory that keeps it alive; or a stack of `count` of one shape (experts),
+// each in whole panels, `matrix` being the first.
 struct Weight {
   std::shared_ptr<Memory> memory;
   Matrix matrix;
+  int64_t count = 1;
+  Matrix expert(int64_t index) const;
 };
 
 using BufferId = int;
@@ -72,10 +76,28 @@ struct Gather {  // the wanted rows only; what follows works on those
 struct Emit {  // copies wanted rows to the step's result
   BufferId in;
 };
+// Mixture of experts (experts.cpp): what Route chooses holds for the operations up to the next one.
+struct Route {
+  BufferId in, scores;  // scores (rows, experts): softmax of the products
+  std::shared_ptr<Weight> weight;
+  Choice choice;
+};
+struct ExpertsUp {  // silu(gate) * up, a row of `out` for every pair of a row and its expert
+  BufferId in, gathered, out;  // gathered: rows in the order of pairs for float products, or none
+  std::shared_ptr<Weight> gate, up;
+};
+struct ExpertsDown {  // sums a row's products, each times the router's weight, by ascending expert
+  BufferId in, out;
+  std::shared_ptr<Weight> weight;
+  bool accumulate;  // begin with what is in `out`
+};
+struct AddGated {  // out += sigmoid(gate) * in, one gate per row
+  BufferId gate, in, out;
+};
 using Operation = std::variant<Embed, RmsNorm, Linear, Rope, AppendKv, Attend, MergeChunks, SwiGlu,
-                               Quantize, Gather, Emit>;
+                               Quantize, Gather, Emit, Route, ExpertsUp, ExpertsDown, AddGated>;
 
-constexpr BufferId kLogits = -1;
+constexpr BufferId kLogits = -1, kNoBuffer = -2;
 
 // The quantised form of a buffer that its readers want.
 enum class Form { kNone, kNarrow, kWide };
@@ -93,12 +115,15 @@ struct Step {
   float* result;  // (num_wanted, result_columns)
 };
 
+int64_t expert_scratch_bytes(int64_t columns, int64_t max_rows);
+
 class Program {
  public:
   Program(const Kernels* kernels, std::shared_ptr<Pool> pool, int64_t max_rows, bool exact,
           KvShape kv);
 
-  BufferId add_buffer(int64_t columns, Form form);
+  // `copies` rows for each row of a step: 1, or the experts of a row.
+  BufferId add_buffer(int64_t columns, Form form, int64_t copies = 1);
   void add(Operation operation);
   void end_segment(const std::string& name);  // operations since the last one
   void open_cache(int64_t num_pages);
@@ -112,11 +137,18 @@ class Program {
 
   const std::vector<std::string>& segments() const { return segment_names_; }
   Activation& buffer(BufferId id) { return buffers_[id]; }
+  int64_t copies(BufferId id) const { return copies_[id]; }
+  const Routing& routing() const { return routing_; }
+  // Whether products with this weight read floats, not the quantised form.
+  bool reads_floats(const Weight& weight) const {
+    return exact_ || weight.matrix.layout <= Layout::kBF16;
+  }
   int num_buffers() const { return (int)buffers_.size(); }
   const KvShape& kv() const { return kv_; }
   int64_t max_rows() const { return max_rows_; }
 
  private:
+  struct ExpertScratch;
   struct Tile {  // rows of one sequence that attend together, to some chunks of its positions
     int32_t sequence, first_row, num_rows, first_chunk, last_chunk;
     int64_t partials;  // where its partial results are; -1: none
@@ -140,6 +172,14 @@ class Program {
   void execute(const Quantize& op, int index, int thread);
   void execute(const Gather& op, int index, int thread);
   void execute(const Emit& op, int index, int thread);
+  void execute(const Route& op, int index, int thread);
+  void execute(const ExpertsUp& op, int index, int thread);
+  void execute(const ExpertsDown& op, int index, int thread);
+  void execute(const AddGated& op, int index, int thread);
+  void gather_pairs(const ExpertsUp& op, int thread);
+  void expand(const ExpertsUp& op, int64_t expert, Range panels, int thread);
+  void contract(const ExpertsDown& op, int64_t rows, Range panels, int thread);
+  void reserve(const Weight& weight, int64_t scratch_bytes);
   void quantize_row(BufferId id, int64_t row);
   void multiply(const Linear& op, int64_t rows, int64_t first, int64_t last, int thread);
   uint8_t* page(int64_t layer, int64_t id) const;
@@ -152,6 +192,7 @@ class Program {
   int64_t num_pages_ = 0;
   std::unique_ptr<Memory> cache_;
   std::vector<Activation> buffers_;
+  std::vector<int64_t> copies_;
   std::vector<std::vector<Narrow>> narrow_;  // per buffer and row
   std::vector<std::vector<Wide>> wide_;
   std::vector<std::unique_ptr<Memory>> buffer_memory_;
@@ -173,6 +214,7 @@ class Program {
   std::vector<int64_t> row_partials_;  // per row: where its first chunk is; -1: none
   std::vector<int32_t> row_chunks_;
   std::vector<float> partials_;
+  Routing routing_;
   std::unique_ptr<std::atomic<int64_t>[]> next_task_;  // per operation
 };
 

@@ -1,4 +1,4 @@
-// Work on one activation row: norm, activation function, rotary embedding, quantisation.
+// Work on one activation row: norm, activation functions, softmax, rotary embedding, quantisation.
 // Sums run in 16 virtual lanes (element i in lane i % 16), folded the same way on every CPU.
 #pragma once
 
@@ -45,6 +45,40 @@ void swiglu(const float* gate, const float* up, int64_t columns, float* out) {
     const Floats g = load_some(gate + i, left);
     const Floats silu = div(g, add(splat(1.0f), exp(sub(zero(), g))));
     store_some(out + i, mul(silu, load_some(up + i, left)), left);
+  }
+}
+
+// 1 / (1 + e^-x). out may be x.
+void sigmoid(const float* x, int64_t columns, float* out) {
+  for (int64_t i = 0; i < columns; i += 16) {
+    const int64_t left = columns - i;
+    const Floats e = exp(sub(zero(), load_some(x + i, left)));
+    store_some(out + i, div(splat(1.0f), add(splat(1.0f), e)), left);
+  }
+}
+
+// e^x / sum(e^x), shifted by the largest x. out may be x.
+void softmax(const float* x, int64_t columns, float* out) {
+  float largest = x[0];
+  for (int64_t i = 1; i < columns; ++i) largest = x[i] > largest ? x[i] : largest;
+  Floats sum = zero();
+  for (int64_t i = 0; i < columns; i += 16) {
+    const int64_t left = columns - i;
+    store_some(out + i, exp(sub(load_some(x + i, left), splat(largest))), left);
+    sum = add(sum, load_some(out + i, left));
+  }
+  const Floats total = splat(sum_16(sum));
+  for (int64_t i = 0; i < columns; i += 16) {
+    const int64_t left = columns - i;
+    store_some(out + i, div(load_some(out + i, left), total), left);
+  }
+}
+
+// out += factor * x, each in one rounding.
+void add_scaled(const float* x, float factor, int64_t columns, float* out) {
+  for (int64_t i = 0; i < columns; i += 16) {
+    const int64_t left = columns - i;
+    store_some(out + i, fma(splat(factor), load_some(x + i, left), load_some(out + i, left)), left);
   }
 }
 

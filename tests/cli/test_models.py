@@ -10,8 +10,8 @@ import pytest
 from gguf import GGUFWriter
 
 from tests.cli.command_line import Run
-from tests.golden.build import tiny_directory
-from tests.golden.catalogue import LLAMA
+from tests.golden.build import tiny_directory, tiny_gguf
+from tests.golden.catalogue import LLAMA, QWEN3_MOE
 from tests.weights.hub_server import HubServer, Repository, running_hub
 from wazn.weights.sources import session
 
@@ -153,6 +153,18 @@ def test_show_counts_the_tensor_types_that_are_really_there(wazn: Run, model: Pa
         {"format": "F16", "tensors": 1, "elements": 64, "num_bytes": 128},
     ]
     assert shown["files"][0]["sha256"] is None
+
+
+def test_show_says_how_many_experts_there_are(wazn: Run, tmp_path: Path, model: Path) -> None:
+    for path in (
+        tiny_directory(QWEN3_MOE, tmp_path / "m"),
+        tiny_gguf(QWEN3_MOE, tmp_path / "g.gguf"),
+    ):
+        shown = wazn("show", str(path)).stdout.splitlines()
+        (experts,) = [line for line in shown if line.startswith("experts")]
+        assert experts.split("  ", 1)[1].strip() == "12 (3) of size 32"
+    (dense,) = [line for line in wazn("show", str(model)).stdout.splitlines() if "experts" in line]
+    assert dense.endswith("none")
 
 
 def test_show_reads_a_hugging_face_directory(wazn: Run, tmp_path: Path) -> None:

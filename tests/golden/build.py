@@ -7,6 +7,7 @@ by hand, the GGUF container by the ``gguf`` package; nothing of wazn is used.
 
 import json
 import math
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,16 @@ _GGUF_NAMES = {
     "mlp.gate_proj": "ffn_gate",
     "mlp.up_proj": "ffn_up",
     "mlp.down_proj": "ffn_down",
+    "mlp.gate": "ffn_gate_inp",
+    "mlp.experts.gate_proj": "ffn_gate_exps",
+    "mlp.experts.up_proj": "ffn_up_exps",
+    "mlp.experts.down_proj": "ffn_down_exps",
+    "mlp.shared_expert_gate": "ffn_gate_inp_shexp",
+    "mlp.shared_expert.gate_proj": "ffn_gate_shexp",
+    "mlp.shared_expert.up_proj": "ffn_up_shexp",
+    "mlp.shared_expert.down_proj": "ffn_down_shexp",
 }
+_ONE_EXPERT = re.compile(r"(.*\.experts\.)(\d+)\.(.*)")
 
 
 def tiny_directory(tiny: Tiny, folder: Path, shards: int = 0) -> Path:
@@ -122,14 +132,15 @@ def write_gguf(
     vocabulary: str | None = None,
 ) -> None:
     """A GGUF file. Float formats round ``tensors``; block formats draw blocks of their own."""
-    writer = GGUFWriter(path, config["model_type"].replace("mistral", "llama"))
+    family = config["model_type"].replace("mistral", "llama").replace("_moe", "moe")
+    writer = GGUFWriter(path, family)
     _add_metadata(writer, config)
     if vocabulary is not None:
         add_vocabulary(writer, FOLDER / "tokenizers" / vocabulary)
     divisors = rope_divisors(config)
     if divisors is not None:
         writer.add_tensor("rope_freqs.weight", divisors)
-    for name, values in tensors.items():
+    for name, values in stack_experts(tensors).items():
         _add_tensor(writer, config, name, values, kind)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
@@ -150,6 +161,13 @@ def _add_metadata(writer: GGUFWriter, config: Config) -> None:
     if config.get("head_dim"):
         writer.add_key_length(config["head_dim"])
         writer.add_value_length(config["head_dim"])
+    if "num_experts" in config:
+        writer.add_expert_count(config["num_experts"])
+        writer.add_expert_used_count(config["num_experts_per_tok"])
+        writer.add_expert_feed_forward_length(config["moe_intermediate_size"])
+    if "shared_expert_intermediate_size" in config:
+        width = config["shared_expert_intermediate_size"]
+        writer.add_expert_shared_feed_forward_length(width)
     if config["model_type"] in ("llama", "mistral"):
         writer.add_vocab_size(config["vocab_size"])
         writer.add_rope_dimension_count(head_dim(config))
@@ -176,15 +194,34 @@ def _add_tensor(
         values = interleaved(values, config["num_attention_heads"])
     if is_llama and name.endswith(("k_proj.weight", "k_proj.bias")):
         values = interleaved(values, config["num_key_value_heads"])
-    if values.ndim == 1 or kind == _T.F32:
+    if name.endswith("shared_expert_gate.weight"):  # one row, which the converter squeezes
+        writer.add_tensor(gguf_name(name), values[0])
+    elif values.ndim == 1 or kind == _T.F32 or name.endswith("mlp.gate.weight"):
         writer.add_tensor(gguf_name(name), values)
     elif kind in (_T.F16, _T.BF16):
         raw = encoded(values, kind).view(np.uint8)
         writer.add_tensor(gguf_name(name), raw, raw_dtype=kind)
     else:
-        shape = (values.shape[0], values.shape[1])
-        raw = quantised(name, shape, kind, spread(name, shape))
-        writer.add_tensor(gguf_name(name), raw, raw_dtype=kind)
+        writer.add_tensor(gguf_name(name), _blocks(name, values.shape, kind), raw_dtype=kind)
+
+
+def _blocks(name: str, shape: tuple[int, ...], kind: GGMLQuantizationType) -> NDArray[np.uint8]:
+    if len(shape) == 2:
+        return quantised(name, (shape[0], shape[1]), kind, spread(name, shape))
+    one = ".experts.{}."
+    names = [name.replace(".experts.", one.format(expert)) for expert in range(shape[0])]
+    return np.stack([_blocks(expert, shape[1:], kind) for expert in names])
+
+
+def stack_experts(tensors: Tensors) -> Tensors:
+    """The same with the matrices of all experts as one tensor (experts, rows, columns)."""
+    stacks: dict[str, list[NDArray[np.float32]]] = {}
+    for name, values in tensors.items():
+        match = _ONE_EXPERT.fullmatch(name)
+        stacks.setdefault(match[1] + match[3] if match else name, []).append(values)
+    return {
+        name: np.stack(parts) if ".experts." in name else parts[0] for name, parts in stacks.items()
+    }
 
 
 def gguf_name(name: str) -> str:

@@ -157,6 +157,79 @@ QWEN3 = Tiny(
     seed=10,
 )
 
+QWEN3_MOE = Tiny(
+    name="qwen3_moe",
+    vocabulary="qwen2",
+    config={
+        **_COMMON,
+        "architectures": ["Qwen3MoeForCausalLM"],
+        "model_type": "qwen3_moe",
+        "hidden_size": 64,
+        "intermediate_size": 192,
+        "moe_intermediate_size": 32,
+        "num_experts": 12,
+        "num_experts_per_tok": 3,
+        "norm_topk_prob": True,
+        "decoder_sparse_step": 1,
+        "mlp_only_layers": [],
+        "num_hidden_layers": 3,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "head_dim": 32,
+        "rms_norm_eps": 1e-6,
+        "attention_bias": False,
+        "tie_word_embeddings": False,
+        "use_sliding_window": False,
+        "sliding_window": None,
+        "bos_token_id": 305,
+        "eos_token_id": 307,
+        "rope_theta": 1000000.0,
+        "rope_scaling": None,
+    },
+    formats=(_T.F16, _T.Q4_0, _T.Q8_0),
+    ablations={
+        "qk norm": "_norm.weight",
+        "weights that sum to one": {"norm_topk_prob": False},
+        "the third expert": {"num_experts_per_tok": 2},
+    },
+    seed=4,
+)
+
+# A width of experts that fills neither a panel nor a block: each expert is padded by itself.
+QWEN2_MOE = Tiny(
+    name="qwen2_moe",
+    vocabulary="qwen2",
+    config={
+        **_COMMON,
+        "architectures": ["Qwen2MoeForCausalLM"],
+        "model_type": "qwen2_moe",
+        "hidden_size": 64,
+        "intermediate_size": 192,
+        "moe_intermediate_size": 40,
+        "shared_expert_intermediate_size": 72,
+        "num_experts": 8,
+        "num_experts_per_tok": 2,
+        "norm_topk_prob": False,
+        "decoder_sparse_step": 1,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 4,
+        "rms_norm_eps": 1e-6,
+        "tie_word_embeddings": False,
+        "use_sliding_window": False,
+        "bos_token_id": 305,
+        "eos_token_id": 307,
+        "rope_theta": 1000000.0,
+    },
+    formats=(_T.F16,),
+    ablations={
+        "qkv bias": "_proj.bias",
+        "weights as the router gives them": {"norm_topk_prob": True},
+        "gate of the shared expert": "shared_expert_gate.weight",
+    },
+    seed=8,
+)
+
 # Wide enough for super-blocks of 256. No float32 twin: only the formats are of interest.
 LLAMA_WIDE = Tiny(
     name="llama_wide",
@@ -180,4 +253,4 @@ LLAMA_WIDE = Tiny(
     seed=2,
 )
 
-CATALOGUE = (LLAMA, LLAMA_TIED, QWEN2, QWEN3, LLAMA_WIDE)
+CATALOGUE = (LLAMA, LLAMA_TIED, QWEN2, QWEN3, QWEN3_MOE, QWEN2_MOE, LLAMA_WIDE)

@@ -15,7 +15,8 @@ from gguf import GGUFReader
 from gguf.quants import dequantize
 from numpy.typing import NDArray
 
-from tests.golden.build import gguf_name
+from tests.golden.build import gguf_name, stack_experts
+from tests.golden.tensors import Tensors
 
 # Without torch installed these have no types; with it, they have few.
 AutoConfig: Any = transformers.AutoConfig
@@ -37,14 +38,25 @@ def from_gguf(path: Path, config: Mapping[str, Any]) -> Model:
     model = AutoModelForCausalLM.from_config(
         AutoConfig.for_model(kind, **settings), attn_implementation="eager"
     )
-    tensors = {tensor.name: tensor for tensor in GGUFReader(path).tensors}
+    tensors = {
+        tensor.name: dequantize(tensor.data, tensor.tensor_type)
+        for tensor in GGUFReader(path).tensors
+    }
     heads = {"q_proj": config["num_attention_heads"], "k_proj": config["num_key_value_heads"]}
     state = {}
     for name in model.state_dict():
         if name == "lm_head.weight" and config["tie_word_embeddings"]:
             continue
-        tensor = tensors[gguf_name(name)]
-        values = dequantize(tensor.data, tensor.tensor_type)
+        if name.endswith("experts.gate_up_proj"):
+            stem = name.removesuffix("gate_up_proj")
+            halves = [tensors[gguf_name(f"{stem}{half}_proj.weight")] for half in ("gate", "up")]
+            values = np.concatenate(halves, axis=1)
+        elif name.endswith("experts.down_proj"):
+            values = tensors[gguf_name(f"{name}.weight")]
+        else:
+            values = tensors[gguf_name(name)]
+        if name.endswith("shared_expert_gate.weight"):
+            values = values.reshape(1, -1)
         module = name.split(".")[-2]
         if kind in ("llama", "mistral") and module in heads:
             values = half_split(values, heads[module])
@@ -52,6 +64,22 @@ def from_gguf(path: Path, config: Mapping[str, Any]) -> Model:
     model.load_state_dict(state, strict=False, assign=True)
     model.tie_weights()
     return model.eval()
+
+
+def module_state(tensors: Tensors) -> dict[str, torch.Tensor]:
+    """A checkpoint's tensors as transformers keeps them: experts stacked, gate above up."""
+    state = {}
+    for name, values in stack_experts(tensors).items():
+        if name.endswith("experts.up_proj.weight"):
+            continue
+        if name.endswith("experts.gate_proj.weight"):
+            up = stack_experts(tensors)[name.replace("gate_proj", "up_proj")]
+            values = np.concatenate([values, up], axis=1)
+            name = name.replace("gate_proj.weight", "gate_up_proj")
+        elif name.endswith("experts.down_proj.weight"):
+            name = name.removesuffix(".weight")
+        state[name] = torch.from_numpy(values)
+    return state
 
 
 def half_split(values: NDArray[np.float32], num_heads: int) -> NDArray[np.float32]:

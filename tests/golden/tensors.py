@@ -17,7 +17,9 @@ Config: TypeAlias = Mapping[str, Any]
 Tensors: TypeAlias = dict[str, NDArray[np.float32]]
 
 _GAINS = {"q_proj": 1.6, "k_proj": 1.6, "o_proj": 3.0, "gate_proj": 1.5, "down_proj": 3.0}
+_ROUTER_GAIN = 2.0  # a choice of experts that is rarely a close one
 _LOGIT_STD = 3.0
+QKV_BIAS = ("qwen2", "qwen2_moe")
 
 
 def head_dim(config: Config) -> int:
@@ -27,7 +29,7 @@ def head_dim(config: Config) -> int:
 
 def shapes(config: Config) -> dict[str, tuple[int, ...]]:
     """Every tensor of the checkpoint, in file order: name → shape, rows first."""
-    hidden, width = config["hidden_size"], config["intermediate_size"]
+    hidden = config["hidden_size"]
     queries = config["num_attention_heads"] * head_dim(config)
     keys = config["num_key_value_heads"] * head_dim(config)
     family = config["model_type"]
@@ -44,24 +46,40 @@ def shapes(config: Config) -> dict[str, tuple[int, ...]]:
             ("o", hidden, queries),
         ):
             found[f"{layer}self_attn.{name}_proj.weight"] = (rows, columns)
-            if config.get("attention_bias") or (family == "qwen2" and name != "o"):
+            if config.get("attention_bias") or (family in QKV_BIAS and name != "o"):
                 found[f"{layer}self_attn.{name}_proj.bias"] = (rows,)
-        if family == "qwen3":
+        if family in ("qwen3", "qwen3_moe"):
             found[layer + "self_attn.q_norm.weight"] = (head_dim(config),)
             found[layer + "self_attn.k_norm.weight"] = (head_dim(config),)
         found[layer + "post_attention_layernorm.weight"] = (hidden,)
-        for name, rows, columns in (
-            ("gate", width, hidden),
-            ("up", width, hidden),
-            ("down", hidden, width),
-        ):
-            found[f"{layer}mlp.{name}_proj.weight"] = (rows, columns)
-            if config.get("mlp_bias"):
-                found[f"{layer}mlp.{name}_proj.bias"] = (rows,)
+        found |= {layer + name: shape for name, shape in _feed_forward(config).items()}
     found["model.norm.weight"] = (hidden,)
     if not config["tie_word_embeddings"]:
         found["lm_head.weight"] = (config["vocab_size"], hidden)
     return found
+
+
+def _feed_forward(config: Config) -> dict[str, tuple[int, ...]]:
+    """The tensors of a layer's feed-forward network, or of its router and experts."""
+    hidden = config["hidden_size"]
+    if not config["model_type"].endswith("_moe"):
+        found = _network("mlp.", hidden, config["intermediate_size"])
+        if config.get("mlp_bias"):
+            found |= {name.replace("weight", "bias"): shape[:1] for name, shape in found.items()}
+        return found
+    found = {"mlp.gate.weight": (config["num_experts"], hidden)}
+    for expert in range(config["num_experts"]):
+        found |= _network(f"mlp.experts.{expert}.", hidden, config["moe_intermediate_size"])
+    if config["model_type"] == "qwen2_moe":
+        width = config["shared_expert_intermediate_size"]
+        found |= _network("mlp.shared_expert.", hidden, width)
+        found["mlp.shared_expert_gate.weight"] = (1, hidden)
+    return found
+
+
+def _network(prefix: str, hidden: int, width: int) -> dict[str, tuple[int, ...]]:
+    shapes = {"gate": (width, hidden), "up": (width, hidden), "down": (hidden, width)}
+    return {f"{prefix}{name}_proj.weight": shape for name, shape in shapes.items()}
 
 
 def draw(config: Config, seed: int) -> Tensors:
@@ -82,5 +100,7 @@ def spread(name: str, shape: tuple[int, ...]) -> float:
         return 0.7
     if name.endswith(("embed_tokens.weight", "lm_head.weight")):
         return _LOGIT_STD / math.sqrt(shape[1])
+    if name.endswith("mlp.gate.weight"):
+        return _ROUTER_GAIN / math.sqrt(shape[1])
     module = name.split(".")[-2]
     return _GAINS.get(module, 1.0) / math.sqrt(shape[1])

@@ -110,6 +110,13 @@ def test_gguf_metadata_are_read() -> None:
     )
     assert yarn.rope_scaling == RopeScaling("yarn", 4.0, original_context_length=128)
     assert yarn.rope_interleaved
+    betas = read_gguf(
+        rope__scaling__type="yarn",
+        rope__scaling__factor=4.0,
+        rope__scaling__yarn_beta_fast=16.0,
+        rope__scaling__yarn_beta_slow=2.0,
+    ).rope_scaling
+    assert (betas.beta_fast, betas.beta_slow) == (16.0, 2.0)
 
 
 @pytest.mark.parametrize(
@@ -130,7 +137,9 @@ def test_gguf_names_become_hugging_face_names() -> None:
     assert huggingface_name("blk.12.attn_q.bias") == "model.layers.12.self_attn.q_proj.bias"
     assert huggingface_name("token_embd.weight") == "model.embed_tokens.weight"
     assert huggingface_name("rope_freqs.weight") is None
-    assert huggingface_name("blk.1.ffn_gate_exps.weight") is None
+    experts = "model.layers.1.mlp.experts.gate_proj.weight"
+    assert huggingface_name("blk.1.ffn_gate_exps.weight") == experts
+    assert huggingface_name("blk.1.exp_probs_b.bias") is None
     assert used_tensors(["model.norm.weight", "model.visual.x.weight"], is_gguf=False) == {
         "model.norm.weight": "model.norm.weight"
     }

@@ -22,6 +22,10 @@ MODELS = {
         ("llama", Format.MXFP4, False),
         ("qwen2", Format.F16, False),
         ("qwen3", Format.Q5_K, True),
+        ("qwen3_moe", Format.Q4_0, False),
+        ("qwen3_moe", Format.BF16, False),
+        ("qwen2_moe", Format.Q4_K, False),
+        ("qwen2_moe", Format.Q8_0, True),
     )
 }
 

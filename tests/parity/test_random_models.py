@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 import transformers
 
 from tests.golden import reference
@@ -22,7 +21,7 @@ from wazn import LLM
 
 SEED = int(os.environ.get("WAZN_PARITY_SEED", "1"))
 CASES = int(os.environ.get("WAZN_PARITY_CASES", "12"))
-FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
+FAMILIES = ("llama", "mistral", "qwen2", "qwen3", "qwen2_moe", "qwen3_moe")
 CONTEXT = 256
 NUM_TOKENS = 150
 TOLERANCE = 1e-4  # relative to the largest logit of a row
@@ -46,15 +45,30 @@ def draw_config(random: Random, family: str) -> dict[str, Any]:
         "tie_word_embeddings": random.random() < 0.5,
         "rope_parameters": draw_rope(random, family),
     }
-    if family == "qwen3" or (family == "mistral" and random.random() < 0.5):
+    if family in ("qwen3", "qwen3_moe") or (family == "mistral" and random.random() < 0.5):
         config["head_dim"] = head_dim
         config["hidden_size"] = 32 * random.randint(1, 8)
+    if family.endswith("_moe"):
+        config |= draw_experts(random)
+    if family == "qwen2_moe":
+        config["shared_expert_intermediate_size"] = 8 * random.randint(1, 20)
     if family == "mistral":
         config["sliding_window"] = None
     if family == "llama":
         config["attention_bias"] = random.random() < 0.25
         config["mlp_bias"] = random.random() < 0.25
     return config
+
+
+def draw_experts(random: Random) -> dict[str, Any]:
+    """From one expert to more than a panel of them, of widths with and without tails."""
+    count = random.randint(1, 20)
+    return {
+        "num_experts": count,
+        "num_experts_per_tok": random.randint(1, min(count, 8)),
+        "moe_intermediate_size": 8 * random.randint(1, 16),
+        "norm_topk_prob": random.random() < 0.5,
+    }
 
 
 def draw_rope(random: Random, family: str) -> dict[str, Any]:
@@ -80,7 +94,7 @@ def reference_model(config: dict[str, Any], seed: int) -> Any:
     auto: Any = transformers
     settings = auto.AutoConfig.for_model(**config)
     model = auto.AutoModelForCausalLM.from_config(settings, attn_implementation="eager").eval()
-    state = {name: torch.from_numpy(values) for name, values in draw(config, seed).items()}
+    state = reference.module_state(draw(config, seed))
     missing, unexpected = model.load_state_dict(state, strict=False)
     assert not unexpected and set(missing) <= {"lm_head.weight"}
     return model
@@ -94,8 +108,10 @@ def test_logits_are_those_of_transformers(
 ) -> None:
     seed = SEED * 10**6 + case
     config = draw_config(Random(f"{family}/{seed}"), family)
-    if kind == "gguf":  # which has no key for it
+    if kind == "gguf":  # which has no keys for these
         config["rope_parameters"].pop("attention_factor", None)
+        if family.endswith("_moe"):
+            config["norm_topk_prob"] = family == "qwen3_moe"
     print(config)
     theirs = reference_model(config, seed)
     path = tmp_path

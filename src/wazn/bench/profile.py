@@ -13,7 +13,7 @@ from pathlib import Path
 from wazn.bench.ceilings import Ceilings, measure_ceilings
 from wazn.bench.wazn import Wazn
 from wazn.bench.workload import DECODED_TOKENS, Kind, Task
-from wazn.models.recorder import Operation
+from wazn.models.operation import Operation
 
 WARM_UP_TOKENS = 64
 
@@ -56,9 +56,7 @@ class Profile:
     tasks: list[TaskProfile]
 
 
-def profile(
-    path: Path, threads: int, tasks: list[Task], notify: Callable[[str], None]
-) -> Profile:
+def profile(path: Path, threads: int, tasks: list[Task], notify: Callable[[str], None]) -> Profile:
     """Measure every task once, after a warm-up."""
     ceilings = measure_ceilings(threads)
     notify(f"loading {path.name}")

@@ -72,7 +72,8 @@ def _frame(axes: Axes) -> Iterator[str]:
     for power in range(math.ceil(math.log10(axes.bottom)), math.floor(math.log10(axes.top)) + 1):
         y = axes.y(10.0**power)
         yield f'<path d="M{MARGIN} {y:.1f} H{right}" stroke="#eee"/>'
-        yield f'<text x="{MARGIN - 6}" y="{y + 4:.1f}" text-anchor="end">{10.0 ** (power - 9):g}</text>'
+        label = f"{10.0 ** (power - 9):g}"
+        yield f'<text x="{MARGIN - 6}" y="{y + 4:.1f}" text-anchor="end">{label}</text>'
 
 
 def _roof(axes: Axes, profiled: Profile) -> Iterator[str]:

@@ -7,6 +7,7 @@ text that is made of it. Knows nothing of other contenders.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 
@@ -29,17 +30,17 @@ class Wazn:
 
     def __init__(self, path: Path, threads: int) -> None:
         self.version = wazn.__version__
-        self._model = load_model(path, threads=threads, precision="fast", kv="auto")
-        self._engine = Engine(self._model)
-        self.vocab_size = self._model.config.vocab_size
+        self.model = load_model(path, threads=threads, precision="fast", kv="auto")
+        self._engine = Engine(self.model)
+        self.vocab_size = self.model.config.vocab_size
         self._serial = count()
 
     def work(self) -> dict[str, int]:
         """See ``Contender``."""
         return {
-            "weight_bytes": self._model.bytes_per_step,
-            "position_bytes": self._model.kv_bytes_per_position,
-            "prefill_macs": self._model.macs_per_token,
+            "weight_bytes": self.model.bytes_per_step,
+            "position_bytes": self.model.kv_bytes_per_position,
+            "prefill_macs": self.model.macs_per_token,
         }
 
     def prefill(self, prompts: Prompts) -> float:
@@ -50,8 +51,8 @@ class Wazn:
             self._engine.step()
         return time.perf_counter() - start
 
-    def decode(self, prompts: Prompts) -> float:
-        """See ``Contender``.
+    def decode(self, prompts: Prompts, before: Callable[[], None] = lambda: None) -> float:
+        """See ``Contender``. ``before`` is called when the measured time is about to begin.
 
         Sequences whose prompts are read first begin to decode while the others are read. Those
         steps are not timed; the timed ones advance every sequence by one token.
@@ -61,6 +62,7 @@ class Wazn:
         waiting = set(ids)
         while waiting:
             waiting -= {increment.request_id for increment in self._engine.step()}
+        before()
         start = time.perf_counter()
         num_decoded = sum(len(self._engine.step()) for _ in range(DECODED_TOKENS))
         elapsed = time.perf_counter() - start
@@ -74,7 +76,7 @@ class Wazn:
 
     def close(self) -> None:
         """Free the model."""
-        self._model.close()
+        self.model.close()
 
     def _submit(self, prompts: Prompts, max_tokens: int) -> list[str]:
         params = SamplingParams(max_tokens=max_tokens, temperature=0, ignore_eos=True)

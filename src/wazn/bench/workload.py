@@ -68,5 +68,6 @@ class Contender(Protocol):
         """What the work amounts to, as far as the contender knows its own.
 
         ``weight_bytes``: read by every decode step, ``position_bytes``: of keys and values, read
-        for every position of every sequence, ``prefill_macs``: multiply-accumulates per prompt token.
+        for every position of every sequence, ``prefill_macs``: multiply-accumulates per prompt
+        token.
         """

@@ -5,6 +5,7 @@ Progress goes to stderr, the result to stdout.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -52,6 +53,12 @@ class BenchOptions:
         list[int] | None,
         typer.Option(min=1, max=64, metavar="N…", help="Sequences at once; else 1 and 8."),
     ] = None
+    profile: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.svg", help="Time every operation instead, and draw the roofline here."
+        ),
+    ] = None
     context: Annotated[
         int | None,
         typer.Option(min=1, metavar="N", help="Tokens of every prompt; else 512 and 256."),
@@ -84,6 +91,8 @@ def _bench(
     Example:
       wazn bench smollm2 --against llama.cpp --users 1 8
     """
+    if options.profile is not None:
+        return _profile(model, options, options.profile, as_json)
     run = _session(model, options).run(print_note)
     if as_json:
         from wazn.bench.report import to_object
@@ -95,6 +104,22 @@ def _bench(
         print_error(f"machine not quiet: {reason}")
     if run.noise:
         raise typer.Exit(NOT_QUIET)
+
+
+def _profile(model: str, options: BenchOptions, picture: Path, as_json: bool) -> None:
+    from wazn.bench.profile import profile, to_object, to_table
+    from wazn.bench.roofline import draw
+
+    session = _session(model, options)
+    profiled = profile(session.path, session.threads, session.plan.tasks, print_note)
+    picture.write_text(draw(profiled), encoding="utf-8")
+    if as_json:
+        return print_json(to_object(profiled))
+    for task in profiled.tasks:
+        print_facts([("task", str(task.task)), ("seconds", f"{task.seconds:.3f}")])
+        print_table(*to_table(task, profiled.ceilings))
+        print()
+    print_note(f"drew {picture}")
 
 
 def _session(model: str, options: BenchOptions) -> "Session":

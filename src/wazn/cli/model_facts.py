@@ -40,6 +40,9 @@ class ModelFacts:
     layers: int | None
     hidden_size: int | None
     intermediate_size: int | None
+    experts: int | None
+    experts_per_token: int | None
+    expert_size: int | None
     heads: int | None
     kv_heads: int | None
     vocabulary: int | None
@@ -77,6 +80,9 @@ def _read_gguf(path: Path) -> ModelFacts:
         layers=number("block_count"),
         hidden_size=number("embedding_length"),
         intermediate_size=number("feed_forward_length"),
+        experts=number("expert_count"),
+        experts_per_token=number("expert_used_count"),
+        expert_size=number("expert_feed_forward_length"),
         heads=number("attention.head_count"),
         kv_heads=number("attention.head_count_kv"),
         vocabulary=len(tokens) if isinstance(tokens, list | tuple) else number("vocab_size"),
@@ -103,6 +109,9 @@ def _read_huggingface(path: Path) -> ModelFacts:
         layers=_number(config.get("num_hidden_layers")),
         hidden_size=_number(config.get("hidden_size")),
         intermediate_size=_number(config.get("intermediate_size")),
+        experts=_number(config.get("num_experts", config.get("num_local_experts"))),
+        experts_per_token=_number(config.get("num_experts_per_tok")),
+        expert_size=_number(config.get("moe_intermediate_size")),
         heads=_number(config.get("num_attention_heads")),
         kv_heads=_number(config.get("num_key_value_heads")),
         vocabulary=_number(config.get("vocab_size")),

@@ -236,6 +236,7 @@ def _print_model(stored: StoredModel, facts: ModelFacts) -> None:
             ("layers", number(facts.layers)),
             ("hidden size", number(facts.hidden_size)),
             ("intermediate size", number(facts.intermediate_size)),
+            ("experts (per token)", _experts(facts)),
             ("heads (key/value)", f"{number(facts.heads)} ({number(facts.kv_heads)})"),
             ("vocabulary", number(facts.vocabulary)),
             ("tokenizer", facts.tokenizer or "none"),
@@ -266,6 +267,13 @@ def _describe(model: StoredModel) -> dict[str, Any]:
 
 def _size(model: StoredModel) -> int:
     return sum(file.size for file in model.files)
+
+
+def _experts(facts: ModelFacts) -> str:
+    if not facts.experts:
+        return "none"
+    size = f" of size {facts.expert_size}" if facts.expert_size else ""
+    return f"{facts.experts} ({facts.experts_per_token or 'not stated'}){size}"
 
 
 def _license(stored: StoredModel, facts: ModelFacts) -> str | None:

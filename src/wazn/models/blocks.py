@@ -1,7 +1,8 @@
 """The operations that model files are written in; each records one node (see recorder).
 
 Shapes in comments are (tokens, columns). Formulas: RMSNorm (Zhang and Sennrich 2019), rotary
-embedding (Su 2021), SwiGLU (Shazeer 2020), grouped-query attention (Ainslie 2023).
+embedding (Su 2021), SwiGLU (Shazeer 2020), grouped-query attention (Ainslie 2023), mixture of
+experts (Shazeer 2017).
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from numpy.typing import NDArray
 from wazn import native
 from wazn.errors import BadFile
 from wazn.models.config import Config
-from wazn.models.recorder import LOGITS, Recorder, Tensor
+from wazn.models.expert_config import ExpertConfig
+from wazn.models.recorder import LOGITS, Choice, ExpertWeights, Recorder, Tensor
 from wazn.weights.packed import PackedWeights
 
 
@@ -55,6 +57,51 @@ class Norm:
         )
 
 
+class Router:
+    """Softmax of W x, W of shape (experts, in); a token goes to the experts with the most of it."""
+
+    def __init__(self, name: str, weight: native.Weight, experts: ExpertConfig) -> None:
+        if weight.rows != experts.count:
+            raise BadFile(
+                f"tensor {name} has {weight.rows} rows where the model has {experts.count} experts"
+            )
+        self._name = name
+        self._weight = weight
+        self._choice = Choice(experts.per_token, experts.normalize)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        if x.columns != self._weight.columns:
+            raise BadFile(
+                f"tensor {self._name} has {self._weight.columns} columns where the model's "
+                f"shape needs {x.columns}"
+            )
+        return x.recorder.node("route", self._weight.rows, (x,), self._weight, detail=self._choice)
+
+
+class Experts:
+    """y = sum over a token's experts e of weight_e * down_e(silu(gate_e x) * (up_e x))."""
+
+    def __init__(self, name: str, weights: ExpertWeights, experts: ExpertConfig) -> None:
+        width, hidden = experts.intermediate_size, weights.gate.columns
+        shapes = [(w.count, w.rows, w.columns) for w in weights]
+        wanted = (experts.count, width, hidden)
+        if shapes != [wanted, wanted, (experts.count, hidden, width)]:
+            raise BadFile(
+                f"the matrices of {name} have the shapes {', '.join(map(str, shapes))}, which do "
+                f"not fit {experts.count} experts of width {width}"
+            )
+        self._name = name
+        self._weights = weights
+
+    def __call__(self, x: Tensor, chosen: Tensor) -> Tensor:
+        if x.columns != self._weights.gate.columns:
+            raise BadFile(
+                f"{self._name} takes {self._weights.gate.columns} columns where the model's shape "
+                f"needs {x.columns}"
+            )
+        return x.recorder.node("experts", x.columns, (x, chosen), detail=self._weights)
+
+
 class Layer:
     """The weights of one decoder layer under their Hugging Face names, found when first used."""
 
@@ -73,6 +120,24 @@ class Layer:
             self._weights.vector(bias) if bias in self._weights else None,
         )
 
+    def router(self, name: str) -> Router:
+        """The router ``name`` of the layer's experts."""
+        full = f"{self._prefix}{name}.weight"
+        return Router(full, self._weights.matrix(full), self._experts)
+
+    def experts(self, name: str) -> Experts:
+        """The SwiGLU networks ``name``, one for each expert."""
+        full = self._prefix + name
+        stacks = (
+            self._weights.stack(f"{full}.{matrix}_proj.weight") for matrix in ("gate", "up", "down")
+        )
+        return Experts(full, ExpertWeights(*stacks), self._experts)
+
+    @property
+    def _experts(self) -> ExpertConfig:
+        assert self._config.experts is not None, "families with experts are opened with them only"
+        return self._config.experts
+
     def norm(self, name: str) -> Norm:
         return Norm(self._weights.vector(f"{self._prefix}{name}.weight"), self._config.norm_eps)
 
@@ -90,6 +155,11 @@ def rope(x: Tensor, heads: int) -> Tensor:
 def silu(x: Tensor) -> Tensor:
     """x * sigmoid(x); only as the gate of a product."""
     return x.recorder.node("silu", x.columns, (x,))
+
+
+def sigmoid(x: Tensor) -> Tensor:
+    """1 / (1 + e^-x) of one column; only as the gate of what is added to a residual."""
+    return x.recorder.node("sigmoid", x.columns, (x,))
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, config: Config) -> Tensor:

@@ -15,15 +15,18 @@ from wazn.errors import BadFile, ModelNotFound, UnsupportedModel
 from wazn.models import config as configuration
 from wazn.models.config import Config
 from wazn.models.decoder import Decoder
+from wazn.models.expert_stacks import find_stacks
 from wazn.models.llama import Llama
 from wazn.models.names import used_tensors
 from wazn.models.qwen import Qwen2, Qwen3
-from wazn.weights.container import FileContainer
+from wazn.models.qwen_moe import Qwen2Moe, Qwen3Moe
+from wazn.weights.container import Container, FileContainer
 from wazn.weights.formats import dequantize
 from wazn.weights.gguf import GGUF
 from wazn.weights.safetensors import Safetensors
+from wazn.weights.stacked import Stacked
 
-FAMILIES: tuple[type[Decoder], ...] = (Llama, Qwen2, Qwen3)
+FAMILIES: tuple[type[Decoder], ...] = (Llama, Qwen2, Qwen3, Qwen2Moe, Qwen3Moe)
 _MAX_JSON_BYTES = 16 << 20
 
 
@@ -32,14 +35,11 @@ class Checkpoint:
     """An open checkpoint. ``names`` maps Hugging Face tensor names to the container's."""
 
     path: Path
-    container: FileContainer
+    container: Container
     names: dict[str, str]
     decoder: Decoder
     metadata: Mapping[str, Any]  # GGUF metadata, or config.json
-
-    @property
-    def is_gguf(self) -> bool:
-        return isinstance(self.container, GGUF)
+    is_gguf: bool
 
     @property
     def config(self) -> Config:
@@ -72,8 +72,8 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def _open_gguf(path: Path) -> Checkpoint:
-    container = GGUF(path)
-    metadata = container.metadata
+    file = GGUF(path)
+    container, metadata = _stacked(file), file.metadata
     family = _family(str(metadata.get("general.architecture")), path, gguf=True)
     names = used_tensors(container.tensors, is_gguf=True)
     config = configuration.from_gguf(
@@ -83,7 +83,9 @@ def _open_gguf(path: Path) -> Checkpoint:
         family.gguf_rope_interleaved,
         _rope_factors(container),
     )
-    return Checkpoint(path, container, names, family(config), metadata)
+    decoder = _decoder(family, config, path)
+    _check_stacks(container, names, config, path)
+    return Checkpoint(path, container, names, decoder, metadata, is_gguf=True)
 
 
 def _open_huggingface(path: Path) -> Checkpoint:
@@ -96,14 +98,33 @@ def _open_huggingface(path: Path) -> Checkpoint:
             f"{path}: quantised safetensors are not supported yet; use the model's GGUF files or "
             "its 16-bit weights"
         )
-    container = Safetensors(path)
+    container = _stacked(Safetensors(path))
     names = used_tensors(container.tensors, is_gguf=False)
     config = configuration.from_huggingface(
         values, f"{path}/config.json", _vocab_size(container, names, path)
     )
     if values.get("tie_word_embeddings"):
         names.pop("lm_head.weight", None)
-    return Checkpoint(path, container, names, family(config), values)
+    decoder = _decoder(family, config, path)
+    _check_stacks(container, names, config, path)
+    return Checkpoint(path, container, names, decoder, values, is_gguf=False)
+
+
+def _stacked(container: FileContainer) -> Container:
+    """The container with the matrices of experts stacked."""
+    stacks = find_stacks(container.tensors)
+    return Stacked(container, stacks) if stacks else container
+
+
+def _decoder(family: type[Decoder], config: Config, path: Path) -> Decoder:
+    if family.has_experts and config.experts is None:
+        raise BadFile(f"{path}: {config.family} has experts, and the number of them is not stated")
+    if config.experts is not None and not family.has_experts:
+        raise UnsupportedModel(
+            f"{path}: mixtures of {config.experts.count} experts of the family {config.family} are "
+            "not supported yet"
+        )
+    return family(config)
 
 
 def _family(name: str, path: Path, *, gguf: bool) -> type[Decoder]:
@@ -118,7 +139,19 @@ def _family(name: str, path: Path, *, gguf: bool) -> type[Decoder]:
     )
 
 
-def _vocab_size(container: FileContainer, names: dict[str, str], path: Path) -> int:
+def _check_stacks(container: Container, names: dict[str, str], config: Config, path: Path) -> None:
+    """Before anything is packed: padding could make a stack of another number much larger."""
+    count = 1 if config.experts is None else config.experts.count
+    for name in names.values():
+        shape = container.tensors[name].shape
+        if len(shape) == 3 and shape[0] not in (1, count):
+            raise BadFile(
+                f"{path}: tensor {name} is a stack of {shape[0]} where the model has "
+                f"{count} experts"
+            )
+
+
+def _vocab_size(container: Container, names: dict[str, str], path: Path) -> int:
     if "model.embed_tokens.weight" not in names:
         raise BadFile(f"{path}: there is no embedding tensor; the model is incomplete")
     info = container.tensors[names["model.embed_tokens.weight"]]
@@ -127,7 +160,7 @@ def _vocab_size(container: FileContainer, names: dict[str, str], path: Path) -> 
     return info.rows
 
 
-def _rope_factors(container: FileContainer) -> tuple[float, ...]:
+def _rope_factors(container: Container) -> tuple[float, ...]:
     """The divisors of rope frequencies that GGUF keeps as a tensor."""
     info = container.tensors.get("rope_freqs.weight")
     if info is None:

@@ -13,10 +13,12 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from wazn.errors import BadFile, UnsupportedModel
+from wazn.models.expert_config import ExpertConfig, experts_from_gguf, experts_from_huggingface
 
 _LARGEST = {
     "layers": 4096,
     "heads": 65536,
+    "experts": 4096,
     "size": 1 << 24,
     "context": 1 << 30,
 }
@@ -56,6 +58,7 @@ class Config:
     rope_theta: float
     rope_scaling: RopeScaling
     rope_interleaved: bool
+    experts: ExpertConfig | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +137,7 @@ def from_huggingface(values: Mapping[str, Any], where: str, vocab_size: int) -> 
             rope_theta=Facts(where, rope).number("rope_theta", 10000.0),
             rope_scaling=_scaling_from_huggingface(rope, where, context_length),
             rope_interleaved=False,
+            experts=experts_from_huggingface(facts),
         ),
         where,
     )
@@ -224,6 +228,7 @@ def from_gguf(
             rope_theta=facts.number("rope.freq_base", 10000.0),
             rope_scaling=_scaling_from_gguf(facts, rope_factors, context_length),
             rope_interleaved=rope_interleaved,
+            experts=experts_from_gguf(facts, family),
         ),
         where,
     )
@@ -244,5 +249,11 @@ def _scaling_from_gguf(
         return RopeScaling("linear", factor)
     if kind == "yarn":
         original = facts.integer("rope.scaling.original_context_length", "context", context_length)
-        return RopeScaling("yarn", factor, original_context_length=original)
+        return RopeScaling(
+            "yarn",
+            factor,
+            original_context_length=original,
+            beta_fast=facts.number("rope.scaling.yarn_beta_fast", 32.0),
+            beta_slow=facts.number("rope.scaling.yarn_beta_slow", 1.0),
+        )
     raise UnsupportedModel(f"{facts.where}.rope.scaling.type {str(kind)[:60]!r} is not supported")

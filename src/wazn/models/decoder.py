@@ -21,6 +21,7 @@ class Decoder(ABC):
     huggingface_types: ClassVar[tuple[str, ...]]
     gguf_architecture: ClassVar[str]
     gguf_rope_interleaved: ClassVar[bool] = False  # the converter permuted q and k
+    has_experts: ClassVar[bool] = False
 
     def __init__(self, config: Config) -> None:
         self.config = config

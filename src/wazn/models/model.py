@@ -18,9 +18,10 @@ from wazn.errors import EngineFailed
 from wazn.models.batch import PAGE, Batch
 from wazn.models.config import Config
 from wazn.models.decoder import Decoder
-from wazn.models.recorder import Shape, lower
+from wazn.models.lowering import Shape, lower
+from wazn.models.operation import Operation
 from wazn.models.rotary import Angles
-from wazn.weights.packed import PackedWeights, packed_size
+from wazn.weights.packed import PackedWeights, Place, packed_size
 
 if TYPE_CHECKING:
     from wazn.text.chat_template import ChatTemplate
@@ -82,7 +83,8 @@ class Model:
             rope_interleaved=self.config.rope_interleaved,
         )
         self.pool = native.Pool(options.threads)
-        self._program, self._listing = lower(decoder.record(weights), shape, self.pool)
+        lowered = lower(decoder.record(weights), shape, self.pool)
+        self._program, self._listing, self._operations = lowered
         self._num_layers_end = 1 + self.config.num_layers
         self._angles = Angles(self.config)
         self._program.set_angles(self._angles.table)
@@ -144,11 +146,26 @@ class Model:
         """The recorded program, one operation a line."""
         return "\n".join(self._listing)
 
+    def start_profile(self) -> None:
+        """From now on, add up how long each operation takes."""
+        self._program.start_profile()
+
+    def operation_seconds(self) -> list[tuple[Operation, float]]:
+        """Every operation in order, and its seconds since ``start_profile``."""
+        seconds = self._program.seconds
+        return [
+            (operation, sum(seconds[index] for index in operation.native))
+            for operation in self._operations
+        ]
+
     @property
     def macs_per_token(self) -> int:
-        """Multiply-accumulates of the weight matrices for one token, without the head."""
+        """Multiply-accumulates of the weight matrices for one token, without the head.
+
+        Of the experts, those that a token takes.
+        """
         return sum(
-            place.rows * place.columns
+            self._active(place) * place.rows * place.columns
             for name, place in self.weights.places.items()
             if name.startswith("model.layers.") and place.rows > 1
         )
@@ -157,14 +174,20 @@ class Model:
     def bytes_per_step(self) -> int:
         """Bytes of weights that a decode step reads, the head included.
 
-        The embedding table counts once if it is also the head, and not at all otherwise.
+        The embedding table counts once if it is also the head, and not at all otherwise; of the
+        experts, those that a token takes.
         """
         head = "lm_head.weight" if "lm_head.weight" in self.weights else "model.embed_tokens.weight"
         return sum(
-            place.num_bytes
+            place.num_bytes * self._active(place) // place.count
             for name, place in self.weights.places.items()
             if name == head or name.startswith("model.layers.")
         )
+
+    def _active(self, place: Place) -> int:
+        """Matrices of a stack that one token is multiplied by."""
+        experts = self.config.experts
+        return 1 if place.count == 1 or experts is None else experts.per_token
 
     def close(self) -> None:
         """End the helper processes that belong to the model's text parts."""

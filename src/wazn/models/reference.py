@@ -8,6 +8,7 @@ are exact, and a fused multiply-add is one rounding. Slow, and never a stand-in 
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -78,6 +79,55 @@ def rms_norm(x: Floats, weight: Floats, eps: float) -> Floats:
 def swiglu(gate: Floats, up: Floats) -> Floats:
     """silu(gate) * up."""
     return gate / (np.float32(1.0) + exp(np.float32(0.0) - gate)) * up
+
+
+def sigmoid(x: Floats) -> Floats:
+    """1 / (1 + e^-x)."""
+    return np.float32(1.0) / (np.float32(1.0) + exp(np.float32(0.0) - x))
+
+
+def softmax(x: Floats) -> Floats:
+    """e^x / sum(e^x) over the last axis of (rows, columns)."""
+    columns = x.shape[-1]
+    powers: Floats = np.zeros((len(x), -(-columns // 16) * 16), np.float32)
+    powers[:, :columns] = exp(x - x.max(axis=-1, keepdims=True))
+    lanes: Floats = np.zeros((len(x), 16), np.float32)
+    for start in range(0, powers.shape[1], 16):
+        lanes = lanes + powers[:, start : start + 16]
+    shares: Floats = powers[:, :columns] / sum_lanes(lanes)[:, None]
+    return shares
+
+
+def choose(scores: Floats, top_k: int, *, normalize: bool) -> tuple[Integers, Floats]:
+    """The experts with the highest scores (rows, top_k) in ascending order, and their weights.
+
+    Of equal scores the lowest index is taken. Normalising divides by the sum in that order.
+    """
+    best = np.argsort(-scores, axis=1, kind="stable")[:, :top_k]
+    ids = np.sort(best, axis=1)
+    weights = np.take_along_axis(scores, ids, axis=1)
+    if normalize:
+        total: Floats = np.zeros(len(scores), np.float32)
+        for place in range(top_k):
+            total = total + weights[:, place]
+        weights = weights / total[:, None]
+    return ids, weights
+
+
+Network = Callable[[Floats], Floats]
+"""One expert: (rows, hidden) → (rows, hidden)."""
+
+
+def experts(
+    x: Floats, choice: tuple[Integers, Floats], networks: Sequence[Network], start: Floats
+) -> Floats:
+    """``start`` plus what each row's experts make of x, one fused step per expert, ascending."""
+    (ids, weights), out = choice, start.copy()
+    for expert, network in enumerate(networks):
+        rows, places = np.nonzero(ids == expert)
+        if len(rows):
+            out[rows] = fma(weights[rows, places, None], network(x[rows]), out[rows])
+    return out
 
 
 def rope(x: Floats, angles: Floats, *, interleaved: bool) -> Floats:

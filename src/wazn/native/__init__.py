@@ -11,6 +11,7 @@ from wazn.errors import UnsupportedMachine
 try:
     from wazn.native._core import (
         LAYOUTS,
+        NO_BUFFER,
         PAGE,
         PANEL_ROWS,
         Memory,
@@ -35,6 +36,7 @@ except ImportError as error:
 
 __all__ = [
     "LAYOUTS",
+    "NO_BUFFER",
     "PAGE",
     "PANEL_ROWS",
     "Memory",

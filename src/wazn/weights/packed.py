@@ -23,7 +23,7 @@ from wazn.weights.container import Container, TensorInfo
 from wazn.weights.formats import dequantize
 from wazn.weights.scales import check_scales
 
-MAGIC = b"WAZNPK02"
+MAGIC = b"WAZNPK03"
 """Changes with everything that changes what a packed file means."""
 
 VECTOR = "vector"
@@ -60,17 +60,21 @@ class SourceFile:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a packed tensor lies: panels of a number format, or a plain float32 vector."""
+    """Where a packed tensor lies: panels of a number format, or a plain float32 vector.
+
+    A stack of ``count`` matrices (experts) of ``rows`` rows each begins a new panel with each one.
+    """
 
     format: str
     rows: int
     columns: int
     offset: int
     num_bytes: int
+    count: int = 1
 
 
 class PackedWeights:
-    """Packed tensors in memory; ``matrix`` and ``vector`` find them by name.
+    """Packed tensors in memory; ``matrix``, ``stack`` and ``vector`` find them by name.
 
     ``sources`` are the files they were packed from.
     """
@@ -92,6 +96,13 @@ class PackedWeights:
 
     def matrix(self, name: str) -> native.Weight:
         """A matrix as the kernels take it; raises BadFile when the model lacks it."""
+        count = self._place(name).count
+        if count != 1:
+            raise BadFile(f"tensor {name} is a stack of {count} where one matrix is expected")
+        return self.stack(name)
+
+    def stack(self, name: str) -> native.Weight:
+        """Matrices of one shape, one for each expert; raises BadFile when the model lacks them."""
         place = self._place(name)
         if place.format == VECTOR:
             raise BadFile(f"tensor {name} is a vector where a matrix is expected")
@@ -101,6 +112,7 @@ class PackedWeights:
             native.LAYOUTS[place.format],
             place.rows,
             place.columns,
+            place.count,
         )
 
     def vector(self, name: str) -> NDArray[np.float32]:
@@ -121,12 +133,14 @@ def plan(tensors: dict[str, TensorInfo]) -> dict[str, Place]:
     places, offset = {}, 0
     for name, info in tensors.items():
         format = info.format.name if len(info.shape) > 1 else VECTOR
+        count = info.shape[0] if len(info.shape) == 3 else 1
+        rows = info.rows // count
         size = (
             4 * info.columns
             if format == VECTOR
-            else native.packed_bytes(native.LAYOUTS[format], info.rows, info.columns)
+            else native.packed_bytes(native.LAYOUTS[format], rows, info.columns) * count
         )
-        places[name] = Place(format, info.rows, info.columns, offset, size)
+        places[name] = Place(format, rows, info.columns, offset, size, count)
         offset = -(-(offset + size) // _ALIGNMENT) * _ALIGNMENT
     return places
 
@@ -164,19 +178,26 @@ def pack_tensors(
         panel = native.packed_bytes(native.LAYOUTS[place.format], 1, place.columns)
         packed = np.empty(-(-(stop - start) // native.PANEL_ROWS) * panel, np.uint8)
         native.pack(native.LAYOUTS[place.format], raw, place.columns, packed)
-        write(place.offset + start // native.PANEL_ROWS * panel, packed)
+        matrix, row = divmod(start, place.rows)
+        before = matrix * (place.num_bytes // place.count) + row // native.PANEL_ROWS * panel
+        write(place.offset + before, packed)
         return int(raw.nbytes)
 
     with ThreadPoolExecutor(threads) as executor:
-        for num_bytes in executor.map(pack_slab, _slabs(tensors)):
+        for num_bytes in executor.map(pack_slab, _slabs(tensors, places)):
             advance(num_bytes)
 
 
-def _slabs(tensors: dict[str, TensorInfo]) -> Iterator[tuple[str, int, int]]:
+def _slabs(
+    tensors: dict[str, TensorInfo], places: dict[str, Place]
+) -> Iterator[tuple[str, int, int]]:
+    """Rows to pack at a time; none of them belong to two matrices of a stack."""
     for name, info in tensors.items():
         step = max(1, _SLAB_BYTES // info.row_bytes // native.PANEL_ROWS) * native.PANEL_ROWS
-        for start in range(0, info.rows, step):
-            yield name, start, min(start + step, info.rows)
+        rows = places[name].rows
+        for begin in range(0, info.rows, rows):
+            for start in range(begin, begin + rows, step):
+                yield name, start, min(start + step, begin + rows)
 
 
 def pack_in_memory(
@@ -237,7 +258,8 @@ def _header(sources: Sequence[SourceFile], places: dict[str, Place]) -> bytes:
     content = {
         "sources": [[s.path, s.device, s.inode, s.size, s.mtime_ns, s.sha256] for s in sources],
         "places": {
-            name: [p.format, p.rows, p.columns, p.offset, p.num_bytes] for name, p in places.items()
+            name: [p.format, p.rows, p.columns, p.offset, p.num_bytes, p.count]
+            for name, p in places.items()
         },
     }
     return json.dumps(content, separators=(",", ":")).encode()

@@ -9,7 +9,8 @@ from tests.models.random_models import FAMILIES, random_config, random_model, ra
 from wazn import native
 from wazn.errors import BadFile, UnsupportedModel
 from wazn.models.blocks import Layer, Linear, Norm, embed
-from wazn.models.recorder import Recorder, Shape, Tensor, lower
+from wazn.models.lowering import Shape, lower
+from wazn.models.recorder import Recorder, Tensor
 from wazn.weights.formats import Format
 
 SHAPE = Shape(8, False, 2, 2, 32, "float16", False)

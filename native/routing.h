@@ -1,0 +1,59 @@
+// Which experts each row of a step goes to: the choice itself, and a counting sort of all (row,
+// expert) pairs by expert, so that the rows of an expert lie side by side. Memory is reserved once.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+namespace wazn {
+
+// How a router's scores become experts.
+struct Choice {
+  int64_t num_experts, top_k;
+  bool normalize;  // weights of a row sum to 1
+};
+
+// The pairs of one expert: [first, first + count).
+struct Group {
+  int64_t first, count;
+};
+
+class Routing {
+ public:
+  void reserve(int64_t max_rows, const Choice& choice);
+  // The `top_k` experts of a row with the highest scores; of equal ones the lowest.
+  void choose(int64_t row, const float* scores, const Choice& choice);
+  // Pairs by expert, and within an expert by row.
+  void sort(int64_t rows, const Choice& choice);
+
+  // Experts that got a row, in ascending order.
+  int64_t num_active() const { return num_active_; }
+  int32_t active(int64_t index) const { return active_[index]; }
+  Group group(int64_t expert) const {
+    return {starts_[expert], starts_[expert + 1] - starts_[expert]};
+  }
+  int64_t num_pairs() const { return num_pairs_; }
+  int32_t row(int64_t pair) const { return pair_rows_[pair]; }
+  float weight(int64_t pair) const { return pair_weights_[pair]; }
+  // Counts finished panels of an expert; true for the one call that reaches `total`.
+  bool finish(int64_t expert, int64_t panels, int64_t total) {
+    return finished_[expert].fetch_add(panels) + panels == total;
+  }
+  // Of the last router that memory was reserved for.
+  int64_t num_experts() const { return choice_.num_experts; }
+  int64_t top_k() const { return choice_.top_k; }
+
+ private:
+  Choice choice_{};
+  int64_t num_active_ = 0, num_pairs_ = 0;
+  std::vector<int32_t> chosen_;  // (rows, top_k), ascending in a row
+  std::vector<float> weights_;
+  std::vector<int32_t> starts_, next_, active_;  // per expert
+  std::vector<int32_t> pair_rows_;               // per pair
+  std::vector<float> pair_weights_;
+  std::unique_ptr<std::atomic<int64_t>[]> finished_;
+};
+
+}  // namespace wazn
