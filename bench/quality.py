@@ -24,7 +24,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +37,7 @@ from wazn.bench.divergence import Summary, Window, score_window, summarize
 from wazn.bench.llama_cpp import LlamaCpp
 from wazn.cli.console import print_note, print_table
 from wazn.machine import read_cpu
+from wazn.models.load import Kv
 from wazn.weights.gguf import GGUF
 from wazn.weights.store import Store
 
@@ -68,12 +69,12 @@ def windows(
                 yield path.stem, window
 
 
-def score(path: Path, threads: int, limit: int | None) -> dict[str, list[Window]]:
+def score(path: Path, threads: int, limit: int | None, kv: Kv) -> dict[str, list[Window]]:
     """Score every window of the corpus on one file, by text; the three engines take turns."""
     scored: dict[str, list[Window]] = {}
     with (
         closing(LlamaCpp(path, threads)) as peer,
-        LLM(path, threads=threads) as fast,
+        LLM(path, threads=threads, kv=kv) as fast,
         LLM(path, threads=threads, precision="exact") as exact,
     ):
         for text, ids in windows(exact.tokenizer.encode, limit):
@@ -91,9 +92,9 @@ def tensor_types(path: Path) -> dict[str, int]:
     return dict(counts.most_common())
 
 
-def measure(path: Path, threads: int, limit: int | None) -> dict[str, Any]:
+def measure(path: Path, threads: int, limit: int | None, kv: Kv) -> dict[str, Any]:
     """The figures of one file."""
-    by_text = score(path, threads, limit)
+    by_text = score(path, threads, limit, kv)
     whole = compare([window for windows in by_text.values() for window in windows])
     return {
         "file": path.name,
@@ -189,6 +190,7 @@ def parse(args: Sequence[str] | None = None) -> argparse.Namespace:
     for name in MAKERS:
         made.add_argument(f"--{name}", dest="made", action="store_const", const=name)
     parser.add_argument("--threads", type=int, default=read_cpu().useful_threads)
+    parser.add_argument("--kv", choices=get_args(Kv), default="auto", help="of wazn's fast engine")
     parser.add_argument("--tokens", type=int, help="stop after so many; for trying things out")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
     return parser.parse_args(args)
@@ -199,7 +201,10 @@ def main() -> int:
     asked = parse()
     with tempfile.TemporaryDirectory() as name:
         os.environ["WAZN_CACHE"] = name  # packed weights of files that are about to go
-        results = [measure(path, asked.threads, asked.tokens) for path in files(asked, Path(name))]
+        results = [
+            measure(path, asked.threads, asked.tokens, asked.kv)
+            for path in files(asked, Path(name))
+        ]
     print_table(HEADER, [row for result in results for row in rows(result)])
     if asked.json:
         asked.json.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")

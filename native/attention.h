@@ -15,7 +15,6 @@ namespace {
 
 using wazn::Attention;
 using wazn::kAttentionRows;
-using wazn::kChunkPages;
 using wazn::kPage;
 using wazn::KvFormat;
 
@@ -267,18 +266,18 @@ void attend_pages(const Attention& t, uint8_t* scratch) {
     for (int64_t d = 0; d < dim; d += 16) store(s.queries + r * dim + d, load(source + d));
   }
   const int64_t num_blocks = (t.first_position + t.num_rows + kPage - 1) / kPage;
-  for (int64_t chunk = t.first_chunk; chunk < t.last_chunk; ++chunk) {
-    const int64_t first = chunk * kChunkPages, last = smaller(first + kChunkPages, num_blocks);
+  for (int64_t p = t.first_part; p < t.last_part; ++p) {
+    const int64_t first = p * t.part_pages, last = smaller(first + t.part_pages, num_blocks);
     for (int64_t block = first; block < last; ++block) attend_block<E>(t, block, block == first, s);
     const int64_t hidden = first * kPage - t.first_position;
     for (int64_t r = hidden > 0 ? hidden * t.group : 0; r < rows; ++r) {
       if (t.partials) {
-        float* part = t.partials + ((chunk - t.first_chunk) * rows + r) * (dim + 16);
+        float* part = t.partials + (p - t.first_part) * t.partial_stride + r * (dim + 16);
         for (int64_t d = 0; d < dim; d += 16) store(part + d, load(s.chunk + r * dim + d));
         part[dim] = s.chunk_state[r].top;
         part[dim + 1] = s.chunk_state[r].total;
       } else {
-        merge(s.state[r], s.result + r * dim, s.chunk_state[r], s.chunk + r * dim, dim, chunk == 0);
+        merge(s.state[r], s.result + r * dim, s.chunk_state[r], s.chunk + r * dim, dim, p == 0);
       }
     }
   }
@@ -294,13 +293,13 @@ void attend(const Attention& t, uint8_t* scratch) {
   with_kv_format(t.format, [&]<class E>() { attend_pages<E>(t, scratch); });
 }
 
-// Merges the chunks of one row and head, `stride` floats apart, into out (head_dim).
-void merge_chunks(const float* partials, int64_t num_chunks, int64_t stride, int64_t head_dim,
-                  float* out) {
+// Merges the parts of one row and head, `stride` floats apart, into out (head_dim).
+void merge_parts(const float* partials, int64_t num_parts, int64_t stride, int64_t head_dim,
+                 float* out) {
   RowState state = {0.0f, 0.0f};
-  for (int64_t c = 0; c < num_chunks; ++c) {
-    const float* part = partials + c * stride;
-    merge(state, out, {part[head_dim], part[head_dim + 1]}, part, head_dim, c == 0);
+  for (int64_t i = 0; i < num_parts; ++i) {
+    const float* part = partials + i * stride;
+    merge(state, out, {part[head_dim], part[head_dim + 1]}, part, head_dim, i == 0);
   }
   for (int64_t d = 0; d < head_dim; d += 16) store(out + d, div(load(out + d), splat(state.total)));
 }

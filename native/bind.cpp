@@ -325,7 +325,7 @@ NB_MODULE(_core, m) {
              if (layer < 0 || layer >= kv.layers) throw std::invalid_argument("no such layer");
              p.add(Attend{checked(p, query, heads * kv.head_dim),
                           checked(p, out, heads * kv.head_dim), layer, heads, scale});
-             p.add(MergeChunks{out, heads});
+             p.add(MergeParts{out, heads});
            })
       .def("swiglu",
            [](Program& p, int gate, int up, int out) {

@@ -39,7 +39,7 @@ const Kernels* WAZN_TABLE(WAZN_ISA)() {
                                 rope,
                                 append_kv,
                                 attend,
-                                merge_chunks,
+                                merge_parts,
                                 block_peaks,
                                 weigh_logits};
   return &table;

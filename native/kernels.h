@@ -82,7 +82,8 @@ constexpr int64_t kv_page_bytes(int64_t head_dim, KvFormat format) {
   return values * (format == KvFormat::kFloat16 ? 2 : 4);
 }
 
-// One attention task: `num_rows` query rows of one sequence against chunks of one KV head.
+// One attention task: `num_rows` query rows of one sequence against parts of one KV head's
+// positions. A part is a chunk or, for rows that see no more than one chunk, a block.
 struct Attention {
   const float* queries;    // first row of the task; heads of the group are adjacent
   float* out;              // same shape as queries
@@ -94,8 +95,9 @@ struct Attention {
   float scale;
   KvFormat format;
   const uint8_t* const* pages;  // page i holds positions [64 i, 64 i + 64)
-  int64_t first_chunk, last_chunk;
-  float* partials;  // null: all chunks, to out; else chunks [..][num_rows * group][head_dim + 16]
+  int64_t part_pages, first_part, last_part;
+  float* partials;         // null: all parts, to out; else parts [num_rows * group][head_dim + 16]
+  int64_t partial_stride;  // floats between parts
 };
 
 constexpr int64_t kLogitBlock = 64;  // logits that share a peak and a sum
@@ -129,9 +131,9 @@ struct Kernels {
   void (*append_kv)(const float* key, const float* value, int64_t head_dim, int64_t slot,
                     KvFormat format, uint8_t* page);
   void (*attend)(const Attention& task, uint8_t* scratch);
-  // One row's head from the partial results of its chunks, `stride` floats apart.
-  void (*merge_chunks)(const float* partials, int64_t num_chunks, int64_t stride, int64_t head_dim,
-                       float* out);
+  // One row's head from the partial results of its parts, `stride` floats apart.
+  void (*merge_parts)(const float* partials, int64_t num_parts, int64_t stride, int64_t head_dim,
+                      float* out);
   // Of each block of logits the peak, or the sum of the weights; see logits.h.
   float (*block_peaks)(const float* x, int64_t count, float* peaks);
   void (*weigh_logits)(const float* x, int64_t count, const Softmax& softmax, float* weights,

@@ -168,7 +168,7 @@ void Program::prepare(const Step& step) {
   row_position_.resize(step.rows);
   tiles_.clear();
   row_partials_.assign(step.rows, -1);
-  row_chunks_.resize(step.rows);
+  row_parts_.resize(step.rows);
   partials_.clear();
   const int64_t group = attention_group();
   const int32_t rows_per_tile = (int32_t)(kAttentionRows / group);
@@ -181,11 +181,12 @@ void Program::prepare(const Step& step) {
     for (int32_t row = first; row < last; row += rows_per_tile)
       add_tiles(s, row, std::min(rows_per_tile, last - row), group * (kv_.head_dim + 16));
   }
-  // Late rows attend to more: the longest tasks first.
-  std::stable_sort(tiles_.begin(), tiles_.end(), [this](const Tile& a, const Tile& b) {
-    return (a.last_chunk - a.first_chunk) * a.num_rows >
-           (b.last_chunk - b.first_chunk) * b.num_rows;
-  });
+  // The longest tasks first, so that all threads finish together.
+  const auto work = [](const Tile& t) {
+    return (int64_t)(t.last_part - t.first_part) * t.part_pages * t.num_rows;
+  };
+  std::stable_sort(tiles_.begin(), tiles_.end(),
+                   [&](const Tile& a, const Tile& b) { return work(a) > work(b); });
   for (size_t i = 0; i < operations_.size(); ++i) next_task_[i].store(0);
 }
 
@@ -195,23 +196,27 @@ int64_t Program::attention_group() const {
   return 1;
 }
 
-// Rows that attend together: as one task, or, where they are few and their positions many, as a
-// task for each chunk of positions, so that threads share even a single sequence evenly.
+// Rows that attend together: as one task, or, for a row alone, as a task for each chunk of
+// positions or each few blocks of the only chunk, so that threads share even a single sequence
+// evenly.
 void Program::add_tiles(int32_t sequence, int32_t first_row, int32_t num_rows,
                         int64_t head_floats) {
-  const int64_t last_position = row_position_[first_row] + num_rows - 1;
-  const int32_t chunks = (int32_t)(last_position / (kPage * kChunkPages)) + 1;
-  if (chunks == 1 || num_rows > 1) {
-    tiles_.push_back({sequence, first_row, num_rows, 0, chunks, -1});
+  constexpr int32_t kBlocksPerTask = 2;
+  const int32_t blocks = (row_position_[first_row] + num_rows - 1) / kPage + 1;
+  const int32_t chunks = (blocks + kChunkPages - 1) / kChunkPages;
+  if (num_rows > 1 || blocks <= kBlocksPerTask) {
+    tiles_.push_back({sequence, first_row, num_rows, kChunkPages, 0, chunks, -1});
     return;
   }
-  const int64_t chunk_floats = kv_.heads * head_floats;
+  const bool is_one_chunk = chunks == 1;
+  const int32_t parts = is_one_chunk ? blocks : chunks, step = is_one_chunk ? kBlocksPerTask : 1;
+  const int64_t part_floats = kv_.heads * head_floats;
   row_partials_[first_row] = (int64_t)partials_.size();
-  row_chunks_[first_row] = chunks;
-  for (int32_t chunk = 0; chunk < chunks; ++chunk)
-    tiles_.push_back({sequence, first_row, num_rows, chunk, chunk + 1,
-                      row_partials_[first_row] + chunk * chunk_floats});
-  partials_.resize(partials_.size() + chunks * chunk_floats);
+  row_parts_[first_row] = parts;
+  for (int32_t part = 0; part < parts; part += step)
+    tiles_.push_back({sequence, first_row, num_rows, is_one_chunk ? 1 : (int32_t)kChunkPages, part,
+                      std::min(part + step, parts), row_partials_[first_row] + part * part_floats});
+  partials_.resize(partials_.size() + parts * part_floats);
 }
 
 void Program::run(int first_segment, int last_segment, const Step& step) {
@@ -351,28 +356,29 @@ void Program::execute(const Attend& op, int index, int thread) {
     const Tile& tile = tiles_[task / kv_.heads];
     const int64_t head = task % kv_.heads, first = row_position_[tile.first_row];
     const int64_t num_pages = (first + tile.num_rows + kPage - 1) / kPage;
-    const int64_t last = std::min<int64_t>(tile.last_chunk * kChunkPages, num_pages);
-    for (int64_t p = tile.first_chunk * kChunkPages; p < last; ++p)
+    const int64_t last = std::min<int64_t>(tile.last_part * tile.part_pages, num_pages);
+    for (int64_t p = tile.first_part * tile.part_pages; p < last; ++p)
       pages[p] =
           page(op.layer, step_.page_tables[tile.sequence * step_.table_width + p]) + head * bytes;
     const int64_t offset = tile.first_row * query.columns + head * group * kv_.head_dim;
     float* partials = tile.partials < 0
                           ? nullptr
                           : partials_.data() + tile.partials + head * group * (kv_.head_dim + 16);
-    kernels_->attend({query.floats + offset, out.floats + offset, query.columns, tile.num_rows,
-                      first, group, kv_.head_dim, op.scale, kv_.format, pages.data(),
-                      tile.first_chunk, tile.last_chunk, partials},
-                     scratch_[thread]->data());
+    kernels_->attend(
+        {query.floats + offset, out.floats + offset, query.columns, tile.num_rows, first, group,
+         kv_.head_dim, op.scale, kv_.format, pages.data(), tile.part_pages, tile.first_part,
+         tile.last_part, partials, op.heads * (kv_.head_dim + 16)},
+        scratch_[thread]->data());
   }
 }
 
-void Program::execute(const MergeChunks& op, int index, int thread) {
+void Program::execute(const MergeParts& op, int index, int thread) {
   const Range rows = share(num_rows(index), thread, pool_->size());
   const int64_t width = kv_.head_dim + 16;
   for (int64_t row = rows.first; row < rows.last; ++row)
     for (int64_t h = 0; h < op.heads && row_partials_[row] >= 0; ++h)
-      kernels_->merge_chunks(
-          partials_.data() + row_partials_[row] + h * width, row_chunks_[row], op.heads * width,
+      kernels_->merge_parts(
+          partials_.data() + row_partials_[row] + h * width, row_parts_[row], op.heads * width,
           kv_.head_dim, buffers_[op.out].floats + row * op.heads * kv_.head_dim + h * kv_.head_dim);
 }
 

@@ -60,7 +60,7 @@ struct Attend {
   int64_t layer, heads;
   float scale;
 };
-struct MergeChunks {  // finishes rows whose chunks were computed apart
+struct MergeParts {  // finishes rows whose parts were computed apart
   BufferId out;
   int64_t heads;
 };
@@ -94,7 +94,7 @@ struct ExpertsDown {  // sums a row's products, each times the router's weight, 
 struct AddGated {  // out += sigmoid(gate) * in, one gate per row
   BufferId gate, in, out;
 };
-using Operation = std::variant<Embed, RmsNorm, Linear, Rope, AppendKv, Attend, MergeChunks, SwiGlu,
+using Operation = std::variant<Embed, RmsNorm, Linear, Rope, AppendKv, Attend, MergeParts, SwiGlu,
                                Quantize, Gather, Emit, Route, ExpertsUp, ExpertsDown, AddGated>;
 
 constexpr BufferId kLogits = -1, kNoBuffer = -2;
@@ -149,8 +149,8 @@ class Program {
 
  private:
   struct ExpertScratch;
-  struct Tile {  // rows of one sequence that attend together, to some chunks of its positions
-    int32_t sequence, first_row, num_rows, first_chunk, last_chunk;
+  struct Tile {  // rows of one sequence that attend together, to some parts of its positions
+    int32_t sequence, first_row, num_rows, part_pages, first_part, last_part;
     int64_t partials;  // where its partial results are; -1: none
   };
   void check(const Step& step) const;
@@ -167,7 +167,7 @@ class Program {
   void execute(const Rope& op, int index, int thread);
   void execute(const AppendKv& op, int index, int thread);
   void execute(const Attend& op, int index, int thread);
-  void execute(const MergeChunks& op, int index, int thread);
+  void execute(const MergeParts& op, int index, int thread);
   void execute(const SwiGlu& op, int index, int thread);
   void execute(const Quantize& op, int index, int thread);
   void execute(const Gather& op, int index, int thread);
@@ -211,8 +211,8 @@ class Program {
   Step step_{};
   std::vector<int32_t> row_sequence_, row_position_;
   std::vector<Tile> tiles_;
-  std::vector<int64_t> row_partials_;  // per row: where its first chunk is; -1: none
-  std::vector<int32_t> row_chunks_;
+  std::vector<int64_t> row_partials_;  // per row: where its first part is; -1: none
+  std::vector<int32_t> row_parts_;
   std::vector<float> partials_;
   Routing routing_;
   std::unique_ptr<std::atomic<int64_t>[]> next_task_;  // per operation

@@ -41,7 +41,7 @@ def alone(model: Model, ids: list[int]) -> Floats:
             pages[None],
             np.arange(len(ids), dtype=np.int32),
         )
-    )
+    ).copy()
 
 
 def mixed(model: Model, sequences: list[list[int]], rng: np.random.Generator) -> list[Floats]:
@@ -63,7 +63,7 @@ def mixed(model: Model, sequences: list[list[int]], rng: np.random.Generator) ->
             )
         )
         for s, part, start in zip(running, slices, starts, strict=False):
-            logits[s].append(result[start : start + len(part)])
+            logits[s].append(result[start : start + len(part)].copy())
             done[s] += len(part)
     return [np.concatenate(rows) for rows in logits]
 

@@ -1,9 +1,7 @@
 """Kernels of any instruction set, compiled with a small driver and run in a process of their own.
 
 ``TARGETS`` says how: natively where this CPU can, through SIMDe on any x86-64 CPU with AVX2, or for
-ARM under qemu. A target whose tools are missing is skipped with the reason, unless the environment
-has REQUIRE_KERNEL_TARGETS, as in CI, which makes it a failure. Objects are kept in ``build/`` under
-a digest of what they were made from.
+ARM under qemu. Objects are kept in ``build/`` under a digest of what they were made from.
 """
 
 import hashlib

@@ -193,14 +193,14 @@ Data attend(const Case& c) {
     const int64_t first = positions - rows + r, count = rows - r < tile ? rows - r : tile;
     const int64_t seen = (first + count + wazn::kPage - 1) / wazn::kPage;
     const int64_t chunks = (seen + wazn::kChunkPages - 1) / wazn::kChunkPages;
-    kernels().attend(
-        {c.array<float>(0) + r * stride, out.data() + r * stride, stride, count, first, group, dim,
-         c.number(3), format, pages.data(), 0, chunks, rows == 1 ? partials.data() : nullptr},
-        scratch());
+    kernels().attend({c.array<float>(0) + r * stride, out.data() + r * stride, stride, count, first,
+                      group, dim, c.number(3), format, pages.data(), wazn::kChunkPages, 0, chunks,
+                      rows == 1 ? partials.data() : nullptr, group * part},
+                     scratch());
   }
   for (int64_t h = 0; rows == 1 && h < group; ++h)
-    kernels().merge_chunks(partials.data() + h * part, num_chunks, group * part, dim,
-                           out.data() + h * dim);
+    kernels().merge_parts(partials.data() + h * part, num_chunks, group * part, dim,
+                          out.data() + h * dim);
   Data result;
   append(result, out.data(), out.size());
   append(result, cache.data(), cache.size());

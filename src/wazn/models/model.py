@@ -87,6 +87,7 @@ class Model:
         self._program, self._listing, self._operations = lowered
         self._num_layers_end = 1 + self.config.num_layers
         self._angles = Angles(self.config)
+        self._logits = np.empty((0, self.config.vocab_size), np.float32)
         self._program.set_angles(self._angles.table)
 
     @property
@@ -109,11 +110,14 @@ class Model:
         self._program.open_cache(num_pages)
 
     def forward(self, batch: Batch) -> NDArray[np.float32]:
-        """Logits (wanted rows, vocab) float32 of one step."""
-        if not len(batch.logit_rows):
+        """Logits (wanted rows, vocab) float32 of one step, valid until the next."""
+        num_wanted = len(batch.logit_rows)
+        if not num_wanted:
             self._run(batch, 0, self._num_layers_end, np.empty((0, 1), np.float32))
-            return np.empty((0, self.config.vocab_size), np.float32)
-        logits = np.empty((len(batch.logit_rows), self.config.vocab_size), np.float32)
+            return self._logits[:0]
+        if num_wanted > len(self._logits):  # kept: the pages of fresh memory would fault every step
+            self._logits = np.empty((num_wanted, self.config.vocab_size), np.float32)
+        logits = self._logits[:num_wanted]
         self._run(batch, 0, self._num_layers_end + 2, logits)
         return logits
 
