@@ -90,7 +90,7 @@ void Program::execute(const Route& op, int index, int thread) {
 void Program::execute(const ExpertsUp& op, int index, int thread) {
   if (op.gathered != kNoBuffer) {
     gather_pairs(op, thread);
-    pool_->barrier(thread);
+    pool_->barrier();
   }
   const int64_t panels = num_panels(op.gate->matrix.rows), active = routing_.num_active();
   if (num_rows(index) <= kFewRows) {

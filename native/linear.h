@@ -51,7 +51,7 @@ constexpr int kTileOf<wazn::Wide> = kTile < 4 ? kTile : 4;
 template <class X>
 constexpr int kDirectRows = kTileOf<X>;
 template <>
-constexpr int kDirectRows<wazn::Wide> = 2;
+constexpr int kDirectRows<wazn::Wide> = kTileOf<wazn::Wide>;
 
 // Where a tile finds its weights: Direct unpacks in registers (few rows, memory-bound), Expanded
 // reads codes and scales that were unpacked once for many rows.
@@ -151,8 +151,8 @@ WAZN_INLINE void sum_block(const Source& w, int64_t b, const wazn::Narrow (&x)[Y
 template <class S, int Y, class Source>
 WAZN_INLINE void sum_block(const Source& w, int64_t b, const wazn::Wide (&x)[Y], int64_t xb,
                            Words (&sum)[Y][S::kGroups]) {
-  Words half[Y][2];
-  for (int y = 0; y < Y; ++y) half[y][0] = half[y][1] = no_words();
+  for (int y = 0; y < Y; ++y)
+    for (int g = 0; g < S::kGroups; ++g) sum[y][g] = no_words();
 #pragma GCC unroll 4
   for (int i = 0; i < 4; ++i) {
     Bytes q[2];
@@ -161,15 +161,7 @@ WAZN_INLINE void sum_block(const Source& w, int64_t b, const wazn::Wide (&x)[Y],
     for (int l = 0; l < 2; ++l) {
       const Widened v = widen(q[l], S::kDepth == 0);
       const int line = 2 * i + l;
-      for (int y = 0; y < Y; ++y) dot_wide(half[y], line, v, x[y].codes + 32 * xb + 4 * line);
-    }
-  }
-  for (int y = 0; y < Y; ++y) {
-    if constexpr (S::kGroups == 1) {
-      sum[y][0] = add(half[y][0], half[y][1]);
-    } else {
-      sum[y][0] = half[y][0];
-      sum[y][1] = half[y][1];
+      for (int y = 0; y < Y; ++y) dot_wide(sum[y], line, v, x[y].codes + 32 * xb + 4 * line);
     }
   }
 }

@@ -7,7 +7,6 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
-#include <memory>
 #include <thread>
 #include <vector>
 
@@ -34,12 +33,6 @@ inline Range take(std::atomic<int64_t>& next, int64_t total, int num_threads) {
   return {first, last};
 }
 
-// How long one thread spins before it sleeps: less after each sleep that was long, as it is when
-// other programs use the cores, more after each that a little more spinning would have saved.
-struct alignas(64) Patience {
-  int spins;
-};
-
 class Pool {
  public:
   // `cpus`: where threads 0 ... run, one for each; empty: wherever the system puts them. Thread 0
@@ -53,14 +46,13 @@ class Pool {
   // Calls work(thread) on every thread, thread 0 being the caller, and returns when all are done.
   void run(const std::function<void(int)>& work);
   // Called by every thread of a running `work`: returns when all have called it.
-  void barrier(int thread);
+  void barrier();
 
  private:
   void serve(int thread, int cpu);
-  void wait_for_change(const std::atomic<uint32_t>& value, uint32_t seen, int thread);
+  void wait_for_change(const std::atomic<uint32_t>& value, uint32_t seen);
   const int num_threads_;
   const int max_spins_;
-  std::unique_ptr<Patience[]> patience_;
   std::vector<std::thread> workers_;
   const std::function<void(int)>* work_ = nullptr;
   alignas(64) std::atomic<uint32_t> job_{0};

@@ -240,7 +240,7 @@ void Program::work(int thread, int first, int last) {
   Clock::time_point start = Clock::now();
   for (int i = first; i < last; ++i) {
     std::visit([&](const auto& op) { execute(op, i, thread); }, operations_[i]);
-    if (i + 1 < last && needs_barrier(i)) pool_->barrier(thread);
+    if (i + 1 < last && needs_barrier(i)) pool_->barrier();
     if (!is_timed) continue;
     const Clock::time_point now = Clock::now();
     seconds_[i] += std::chrono::duration<double>(now - start).count();

@@ -331,14 +331,17 @@ WAZN_INLINE Widened widen(Bytes w, bool is_signed) {
   return {{{widen_two(w.a, 0, is_signed), widen_two(w.b, 0, is_signed)},
            {widen_two(w.a, 1, is_signed), widen_two(w.b, 1, is_signed)}}};
 }
-WAZN_INLINE void dot_wide(Words (&half)[2], int line, const Widened& w, const int16_t* x) {
+template <int kGroups>
+WAZN_INLINE void dot_wide(Words (&sum)[kGroups], int line, const Widened& w, const int16_t* x) {
   for (int i = 0; i < 2; ++i) {
     int32_t v;
     __builtin_memcpy(&v, x + 2 * i, 4);
     const __m256i pair = _mm256_set1_epi32(v);
-    Words& s = half[kMixesHalves ? i : line % 2];
-    s = {_mm256_add_epi32(s.a, _mm256_madd_epi16(w.part[i][0], pair)),
-         _mm256_add_epi32(s.b, _mm256_madd_epi16(w.part[i][1], pair))};
+    Words& s = sum[kGroups == 1 ? 0 : (kMixesHalves ? i : line % 2)];
+    s.a = _mm256_add_epi32(s.a, _mm256_madd_epi16(w.part[i][0], pair));
+    asm volatile("" : "+x"(s.a));
+    s.b = _mm256_add_epi32(s.b, _mm256_madd_epi16(w.part[i][1], pair));
+    asm volatile("" : "+x"(s.b));
   }
 }
 

@@ -197,11 +197,12 @@ WAZN_INLINE Widened widen(Bytes w, bool is_signed) {
   if (is_signed) return {{_mm512_srai_epi16(a, 8), _mm512_srai_epi16(b, 8)}};
   return {{_mm512_srli_epi16(a, 8), _mm512_srli_epi16(b, 8)}};
 }
-WAZN_INLINE void dot_wide(Words (&half)[2], int line, const Widened& w, const int16_t* x) {
+template <int kGroups>
+WAZN_INLINE void dot_wide(Words (&sum)[kGroups], int line, const Widened& w, const int16_t* x) {
   for (int i = 0; i < 2; ++i) {
     int32_t v;
     __builtin_memcpy(&v, x + 2 * i, 4);
-    Words& s = half[line % 2];
+    Words& s = sum[kGroups == 1 ? 0 : line % 2];
     s = {_mm512_dpwssd_epi32(s.v, w.part[i], _mm512_set1_epi32(v))};
   }
 }

@@ -281,9 +281,10 @@ WAZN_INLINE void dot_column(Words& s, const Widened& w, int16x4_t x) {
     s.v[2 * i + 1] = vmlal_high_lane_s16(s.v[2 * i + 1], rows, x, kColumn);
   }
 }
-WAZN_INLINE void dot_wide(Words (&half)[2], int line, const Widened& w, const int16_t* x) {
+template <int kGroups>
+WAZN_INLINE void dot_wide(Words (&sum)[kGroups], int line, const Widened& w, const int16_t* x) {
   const int16x4_t columns = vld1_s16(x);
-  Words& s = half[line % 2];
+  Words& s = sum[kGroups == 1 ? 0 : line % 2];
   dot_column<0>(s, w, columns);
   dot_column<1>(s, w, columns);
   dot_column<2>(s, w, columns);

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
@@ -32,6 +33,7 @@ class Wazn:
         self.version = wazn.__version__
         self.model = load_model(path, threads=threads, precision="fast", kv="auto")
         self._engine = Engine(self.model)
+        self.sampling = SamplingParams(temperature=0)
         self.vocab_size = self.model.config.vocab_size
         self._serial = count()
 
@@ -79,7 +81,7 @@ class Wazn:
         self.model.close()
 
     def _submit(self, prompts: Prompts, max_tokens: int) -> list[str]:
-        params = SamplingParams(max_tokens=max_tokens, temperature=0, ignore_eos=True)
+        params = replace(self.sampling, max_tokens=max_tokens, ignore_eos=True)
         requests = [Request(f"bench-{next(self._serial)}", list(p), params) for p in prompts]
         for request in requests:
             self._engine.submit(request)

@@ -33,7 +33,11 @@ MAX_ROWS = 512
 """Rows of one step: enough for the wide kernels, small enough that decoding rarely waits."""
 
 KV_FORMATS = ("auto", "float32", "float16", "int8")
-AUTO_KV = "float16"
+AUTO_KV = {"llama": "int8"}
+"""What "auto" means for a family, by GGUF architecture; float16 for those not measured.
+
+int8 where its whole loss was measured and within bounds (docs/performance.md, quality).
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +75,8 @@ class Model:
         self.generation_defaults = text.generation_defaults
         self.stop_ids = text.stop_ids
         self.suggested_system = text.suggested_system
-        chosen = AUTO_KV if options.kv == "auto" else options.kv
+        automatic = AUTO_KV.get(decoder.gguf_architecture, "float16")
+        chosen = automatic if options.kv == "auto" else options.kv
         self.kv_format = "float32" if options.exact else chosen
         shape = Shape(
             max_rows=self.max_rows,
