@@ -1,7 +1,5 @@
 #include "pool.h"
 
-#include <sched.h>
-
 #include <algorithm>
 #include <chrono>
 
@@ -40,21 +38,11 @@ int count_spins() {
   return std::clamp((int)(kPatience * kTried / std::max(best, 1e-9)), 1, 1 << 20);
 }
 
-void pin_this_thread(int cpu) {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  CPU_SET(cpu, &set);
-  sched_setaffinity(0, sizeof set, &set);  // a CPU that went away is no reason to fail
-}
-
 }  // namespace
 
-Pool::Pool(int num_threads, const std::vector<int>& cpus)
-    : num_threads_(num_threads), max_spins_(count_spins()) {
-  for (int thread = 1; thread < num_threads; ++thread) {
-    const int cpu = cpus.empty() ? -1 : cpus[thread % cpus.size()];
-    workers_.emplace_back([this, thread, cpu] { serve(thread, cpu); });
-  }
+Pool::Pool(int num_threads) : num_threads_(num_threads), max_spins_(count_spins()) {
+  for (int thread = 1; thread < num_threads; ++thread)
+    workers_.emplace_back([this, thread] { serve(thread); });
 }
 
 Pool::~Pool() {
@@ -73,8 +61,7 @@ void Pool::wait_for_change(const std::atomic<uint32_t>& value, uint32_t seen) {
   while (value.load(std::memory_order_acquire) == seen) value.wait(seen);
 }
 
-void Pool::serve(int thread, int cpu) {
-  if (cpu >= 0) pin_this_thread(cpu);
+void Pool::serve(int thread) {
   for (uint32_t seen = 0;;) {
     wait_for_change(job_, seen);
     seen = job_.load(std::memory_order_acquire);

@@ -35,9 +35,7 @@ inline Range take(std::atomic<int64_t>& next, int64_t total, int num_threads) {
 
 class Pool {
  public:
-  // `cpus`: where threads 0 ... run, one for each; empty: wherever the system puts them. Thread 0
-  // is the caller of `run` and is not moved.
-  explicit Pool(int num_threads, const std::vector<int>& cpus = {});
+  explicit Pool(int num_threads);
   ~Pool();
   Pool(const Pool&) = delete;
   Pool& operator=(const Pool&) = delete;
@@ -49,7 +47,7 @@ class Pool {
   void barrier();
 
  private:
-  void serve(int thread, int cpu);
+  void serve(int thread);
   void wait_for_change(const std::atomic<uint32_t>& value, uint32_t seen);
   const int num_threads_;
   const int max_spins_;
