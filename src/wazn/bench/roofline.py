@@ -15,6 +15,7 @@ from wazn.bench.profile import Profile, Row, TaskProfile
 WIDTH, HEIGHT, MARGIN = 900, 560, 70
 COLOURS = ("#1f77b4", "#d62728", "#2ca02c", "#9467bd", "#ff7f0e", "#8c564b")
 LARGEST_DOT = 26.0
+LABEL_WIDTH, LABEL_HEIGHT = 250.0, 14.0
 
 
 class Axes:
@@ -49,10 +50,11 @@ def draw(profiled: Profile) -> str:
         *_frame(axes),
         *_roof(axes, profiled),
     ]
+    labels: list[tuple[float, float]] = []
     for place, task in enumerate(profiled.tasks):
         colour = COLOURS[place % len(COLOURS)]
         parts.append(_legend(place, str(task.task), colour))
-        parts += _dots(axes, task, colour)
+        parts += _dots(axes, task, colour, labels)
     return "\n".join([*parts, "</svg>\n"])
 
 
@@ -98,17 +100,31 @@ def _legend(place: int, name: str, colour: str) -> str:
     )
 
 
-def _dots(axes: Axes, task: TaskProfile, colour: str) -> Iterator[str]:
+def _dots(
+    axes: Axes, task: TaskProfile, colour: str, labels: list[tuple[float, float]]
+) -> Iterator[str]:
+    """The dots of a task, the longest operations first, named where there is room."""
     for row in task.rows:
-        if row.num_bytes and row.macs:
-            yield _dot(axes, row, row.seconds / task.seconds, colour)
+        if not row.num_bytes or not row.macs:
+            continue
+        share = row.seconds / task.seconds
+        x, y = axes.x(row.macs / row.num_bytes), axes.y(row.macs / row.seconds)
+        radius = max(3.0, LARGEST_DOT * math.sqrt(share))
+        yield (
+            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}" fill="{colour}" '
+            f'fill-opacity="0.5"><title>{escape(row.what)}: {share:.1%} of the time</title>'
+            "</circle>"
+        )
+        if not any(abs(x - a) < LABEL_WIDTH and abs(y - b) < LABEL_HEIGHT for a, b in labels):
+            labels.append((x, y))
+            yield _label(row, x, y, radius)
 
 
-def _dot(axes: Axes, row: Row, share: float, colour: str) -> str:
-    x, y = axes.x(row.macs / row.num_bytes), axes.y(row.macs / row.seconds)
-    radius = max(3.0, LARGEST_DOT * math.sqrt(share))
+def _label(row: Row, x: float, y: float, radius: float) -> str:
+    """The name beside the dot, towards the middle of the picture."""
+    is_left = x < WIDTH / 2
+    place = x + radius + 3 if is_left else x - radius - 3
     return (
-        f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}" fill="{colour}" fill-opacity="0.5">'
-        f"<title>{escape(row.what)}: {share:.1%} of the time</title></circle>"
-        f'<text x="{x + radius + 3:.1f}" y="{y + 4:.1f}" font-size="10">{escape(row.what)}</text>'
+        f'<text x="{place:.1f}" y="{y + 4:.1f}" font-size="10" '
+        f'text-anchor="{"start" if is_left else "end"}">{escape(row.what)}</text>'
     )
