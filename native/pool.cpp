@@ -26,7 +26,7 @@ void pause() {
 // speed with 0.02, 0.2, 1 and 5 ms.
 constexpr double kPatience = 1e-3;  // seconds
 
-// How many pauses take that long: one is 15 ns on Zen 3 and 60 on Sapphire Rapids.
+// How many pauses take that long: CPUs differ (22 ns each on an Emerald Rapids).
 int count_spins() {
   constexpr int kTried = 512;
   double best = 1;
