@@ -69,6 +69,7 @@ def test_sizes_are_bytes_in_decimal_or_binary_units(text: str, num_bytes: int) -
     ("variable", "value", "expected"),
     [
         ("WAZN_OFFLINE", "maybe", "true or false"),
+        ("WAZN_HOME", "~nobody-of-this-name/x", "a folder, after ~"),
         ("WAZN_CACHE_LIMIT", "much", "a size such as 20GB"),
         ("WAZN_CACHE_LIMIT", "5IB", "a size such as 20GB"),
         ("WAZN_CACHE_LIMIT", "-1", "a size such as 20GB"),

@@ -61,7 +61,10 @@ class Setting:
 
 
 def _folder(text: str) -> Path:
-    return Path(text).expanduser().absolute()
+    expanded = os.path.expanduser(text)
+    if expanded.startswith("~"):  # no such user: in the working directory it would be a surprise
+        raise ValueError("a folder, after ~ only the name of a user who exists")
+    return Path(expanded).absolute()
 
 
 def _size(text: str) -> int:

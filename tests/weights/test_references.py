@@ -98,6 +98,10 @@ def test_a_leading_tilde_is_the_home_folder(monkeypatch: pytest.MonkeyPatch) -> 
     assert parse_reference("~/m.gguf") == Reference("path", "/home/someone/m.gguf")
 
 
+def test_the_home_of_a_user_who_does_not_exist_is_a_path_that_does_not_exist() -> None:
+    assert parse_reference("~nobody-of-this-name/m.gguf").name == "~nobody-of-this-name/m.gguf"
+
+
 def test_a_path_too_long_for_any_file_system_is_still_a_reference() -> None:
     assert parse_reference("a/" * 5000).source == "path"
 

@@ -6,6 +6,7 @@ goes wrong with one message is said in one line and the conversation goes on wit
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Callable
@@ -97,9 +98,9 @@ class Repl:
             case "system":
                 self._system(argument)
             case "save":
-                self._save(Path(argument).expanduser())
+                self._save(Path(os.path.expanduser(argument)))
             case "load":
-                self._load(Path(argument).expanduser())
+                self._load(Path(os.path.expanduser(argument)))
             case "retry":
                 self._retry()
             case "stats":

@@ -8,6 +8,7 @@ lies is nobody else's business.
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -86,5 +87,5 @@ class ServedModels:
 
 def served_name(reference: str) -> str:
     """The name of a model among clients."""
-    path = Path(reference).expanduser()
+    path = Path(os.path.expanduser(reference))
     return path.resolve().name if path.exists() else reference

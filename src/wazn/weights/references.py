@@ -69,7 +69,7 @@ def parse_reference(text: str) -> Reference:
         return _repository(text, "ms", text[3:])
     if text.startswith("pypi:"):
         return _package(text, text[5:])
-    path = Path(text).expanduser() if text.startswith("~") else Path(text)
+    path = Path(os.path.expanduser(text))  # of an unknown user, it stays as it is
     if os.path.exists(path):
         return Reference("path", str(path))
     if _PREFIX.match(text):

@@ -102,7 +102,7 @@ def stored_token() -> str | None:
     """The token that `hf auth login` keeps, from the places where it keeps it."""
     cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     home = os.environ.get("HF_HOME") or f"{cache}/huggingface"
-    path = Path(os.environ.get("HF_TOKEN_PATH") or f"{home}/token").expanduser()
+    path = Path(os.path.expanduser(os.environ.get("HF_TOKEN_PATH") or f"{home}/token"))
     try:
         with open(path, encoding="ascii") as file:
             token = file.read(_TOKEN_FILE_BYTES).strip()
