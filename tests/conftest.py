@@ -1,10 +1,14 @@
 """What every test gets: folders of its own, and a network that ends at this machine."""
 
 import os
+import signal
 import socket
 from typing import Any
 
 import pytest
+
+# A run in the background may be told to ignore Ctrl-C, which tests and what they start send.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _FOREIGN_VARIABLES = ("HF_TOKEN", "HF_ENDPOINT", "MODELSCOPE_API_TOKEN")
 
