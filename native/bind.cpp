@@ -292,7 +292,7 @@ NB_MODULE(_core, m) {
               throw std::invalid_argument("a buffer of " + std::to_string(columns) +
                                           " columns cannot be quantised in whole blocks");
             if (copies < 1 || copies > 65536) throw std::invalid_argument("a buffer has copies");
-            return p.add_buffer(columns, (Form)(found - forms.begin()), copies);
+            return p.add_buffer(columns, found - forms.begin(), copies);
           },
           "columns"_a, "form"_a, "copies"_a = 1)
       .def("embed",

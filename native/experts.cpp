@@ -27,8 +27,7 @@ Matrix slice(const Matrix& w, Range panels) {
 }
 
 Activation from_row(const Activation& x, int64_t row) {
-  return {x.columns, x.floats + row * x.columns, x.narrow ? x.narrow + row : nullptr,
-          x.wide ? x.wide + row : nullptr};
+  return {x.columns, x.floats + row * x.columns, x.digits + row * x.num_digits, x.num_digits};
 }
 
 }  // namespace
@@ -37,18 +36,18 @@ Activation from_row(const Activation& x, int64_t row) {
 // many panels as fit, and the quantised rows of an expert.
 struct Program::ExpertScratch {
   float *first, *second;
-  Narrow* rows;
+  Digits* rows;
   uint8_t* kernel;
 
   ExpertScratch(uint8_t* p, int64_t max_rows)
       : first((float*)p),
         second(first + max_rows * kPanelRows),
-        rows((Narrow*)(second + max_rows * kPanelRows)),
-        kernel((uint8_t*)rows + align(max_rows * sizeof(Narrow))) {}
+        rows((Digits*)(second + max_rows * kPanelRows)),
+        kernel((uint8_t*)rows + align(max_rows * sizeof(Digits))) {}
 };
 
 int64_t expert_scratch_bytes(int64_t columns, int64_t max_rows) {
-  return max_rows * kPanelRows * 8 + align(max_rows * sizeof(Narrow)) +
+  return max_rows * kPanelRows * 8 + align(max_rows * sizeof(Digits)) +
          linear_scratch_bytes(columns, max_rows);
 }
 
@@ -127,9 +126,9 @@ void Program::expand(const ExpertsUp& op, int64_t expert, Range panels, int thre
   const ExpertScratch scratch(scratch_[thread]->data(), max_rows_);
   const float* gathered =
       op.gathered == kNoBuffer ? nullptr : buffers_[op.gathered].floats + group.first * in.columns;
-  const Activation x = {in.columns, (float*)gathered, in.narrow ? scratch.rows : nullptr, nullptr};
-  for (int64_t i = 0; in.narrow && i < group.count; ++i)
-    scratch.rows[i] = in.narrow[routing_.row(group.first + i)];
+  const Activation x = {in.columns, (float*)gathered, scratch.rows, in.num_digits};
+  for (int64_t i = 0; i < group.count * in.num_digits; ++i)
+    scratch.rows[i] = in.digits[routing_.row(group.first + i)];
   const int64_t step = std::max(int64_t{1}, max_rows_ / group.count);
   for (int64_t p = panels.first; p < panels.last; p += step) {
     const Range part = {p, std::min(p + step, panels.last)};

@@ -42,29 +42,27 @@ struct Matrix {
 
 constexpr int64_t kScaleSpan = 256;  // columns that share a float scale of activations
 
-// One row of quantised activations: value = scale * multiplier * code, with a float scale for each
-// 256 columns (the last span may be shorter) and an integer multiplier for each 16. Codes are in
-// the order of the instruction set (see simd.h). Sums are those of multiplier * code over 16 and 32
-// columns.
-struct Narrow {
+// A row of activations as 8-bit digits: value = scale * multiplier * digit, with a float scale for
+// each 256 columns (the last span may be shorter) and an integer multiplier for each 16. Digits are
+// in the order of the instruction set (see simd.h). Sums are those of multiplier * digit over 16
+// and 32 columns.
+struct Digits {
   int8_t* codes;
   int16_t* multipliers;
   int32_t *sums_16, *sums_32;
   float* scales;
 };
-// The same with 16-bit codes and without multipliers, for the vocabulary head.
-struct Wide {
-  int16_t* codes;
-  int32_t *sums_16, *sums_32;
-  float* scales;
-};
-// Activations (rows, columns): as floats and, where a quantised product reads them, one of the
-// quantised forms of each row.
+// Values of 16 bits, for the vocabulary head, are two rows of digits with the same scales: those
+// times kBase and those times 1.
+constexpr int kBase = 254;
+
+// Activations (rows, columns): as floats and, where a quantised product reads them, as one or two
+// rows of digits for each row.
 struct Activation {
   int64_t columns;
   float* floats;
-  Narrow* narrow;
-  Wide* wide;
+  Digits* digits;
+  int64_t num_digits;  // 1, or 2; 0: floats only
 };
 
 // Where a product goes: out[row * stride + column] = product (+ bias) (+ what was there).
@@ -119,8 +117,8 @@ struct Kernels {
                        int64_t last, const Output& out, uint8_t* scratch);
   // One row of w as floats.
   void (*dequantize_row)(const Matrix& w, int64_t row, float* out);
-  void (*quantize)(const float* x, int64_t columns, const Narrow& out);
-  void (*quantize_wide)(const float* x, int64_t columns, const Wide& out);
+  void (*quantize)(const float* x, int64_t columns, const Digits& out);
+  void (*quantize_wide)(const float* x, int64_t columns, const Digits (&out)[2]);
   void (*rms_norm)(const float* x, const float* weight, int64_t columns, float eps, float* out);
   void (*swiglu)(const float* gate, const float* up, int64_t columns, float* out);
   void (*sigmoid)(const float* x, int64_t columns, float* out);

@@ -9,6 +9,7 @@
 namespace {
 
 using wazn::Activation;
+using wazn::Digits;
 using wazn::kScaleSpan;
 using wazn::Matrix;
 using wazn::Output;
@@ -22,48 +23,28 @@ WAZN_INLINE void with_count(int64_t n, F&& f) {
   if constexpr (N > kFirst) with_count<N - 1, kFirst>(n, f);
 }
 
-// Codes as 8-bit activations (Narrow) meet them: signed ones become unsigned where the dot product
-// wants that. 16-bit activations (Wide), which only the head has, take them as they are.
-template <class F, class X>
-constexpr bool kIsFlipped = false;
+// Signed codes become unsigned where the dot product wants that.
 template <class F>
-constexpr bool kIsFlipped<F, wazn::Narrow> = kIsUnsigned && F::Codec::kDepth == 0;
-template <class F, class X>
+constexpr bool kIsFlipped = kIsUnsigned && F::Codec::kDepth == 0;
+template <class F>
 using ShapeOf = Shape<F::Codec::kDepth, F::Codec::kIsSmall, F::kGroups, F::kHasMin,
-                      F::kOffset + (kIsFlipped<F, X> ? 128 : 0)>;
+                      F::kOffset + (kIsFlipped<F> ? 128 : 0)>;
 
-// Once unpacked, codes for 16-bit activations become signed and lose their offset: all formats then
-// share a few shapes.
-template <class S, class X>
-struct Unpacked {
-  using Shape = S;
-};
-template <class S>
-struct Unpacked<S, wazn::Wide> {
-  using Shape = ::Shape<0, false, S::kGroups, S::kHasMin, 0>;
-};
-
-// Rows per tile, and how many rows are multiplied directly; the head has few rows.
-template <class X>
-constexpr int kTileOf = kTile;
-template <>
-constexpr int kTileOf<wazn::Wide> = kTile < 4 ? kTile : 4;
-template <class X>
-constexpr int kDirectRows = kTileOf<X>;
-template <>
-constexpr int kDirectRows<wazn::Wide> = kTileOf<wazn::Wide>;
+// Rows per tile, of so many digits each.
+template <int kDigits>
+constexpr int kTileOf = kTile / kDigits;
 
 // Where a tile finds its weights: Direct unpacks in registers (few rows, memory-bound), Expanded
 // reads codes and scales that were unpacked once for many rows.
-template <class F, class X>
+template <class F>
 struct Direct {
-  using Shape = ShapeOf<F, X>;
+  using Shape = ShapeOf<F>;
   const uint8_t* panel;
 
   WAZN_INLINE void lines(int64_t b, int i, Bytes (&w)[2]) const {
     F::Codec::lines(F::codes(panel, b), i, w);
     pair_lines(w[0], w[1]);
-    if constexpr (kIsFlipped<F, X>)
+    if constexpr (kIsFlipped<F>)
       for (int l = 0; l < 2; ++l) w[l] = flip_signs(w[l]);
   }
   WAZN_INLINE void scales(int64_t b, Floats (&d)[F::kGroups], Floats (&m)[F::kGroups]) const {
@@ -86,11 +67,7 @@ struct Expanded {
       Bytes w[2];
       for (int i = 0; i < 4; ++i) {
         source.lines(b, i, w);
-        for (int l = 0; l < 2; ++l) {
-          constexpr int offset = Source::Shape::kOffset - S::kOffset;
-          if constexpr (offset != 0) w[l] = less(w[l], offset);
-          store_line(codes + (b - first) * 512 + 128 * i + 64 * l, w[l]);
-        }
+        for (int l = 0; l < 2; ++l) store_line(codes + (b - first) * 512 + 128 * i + 64 * l, w[l]);
       }
       Floats d[S::kGroups], m[S::kGroups];
       source.scales(b, d, m);
@@ -113,12 +90,13 @@ struct Expanded {
   }
 };
 
-// The integer sums of one block, of Y rows of 8-bit activations: of both halves, or each.
-template <class S, int Y, class Source>
-WAZN_INLINE void sum_block(const Source& w, int64_t b, const wazn::Narrow (&x)[Y], int64_t xb,
+// The integer sums of one block, of Y rows of activations: of both halves, or each. Row y has the
+// digits x[y], x[Y + y] ...
+template <class S, int Y, int kDigits, class Source>
+WAZN_INLINE void sum_block(const Source& w, int64_t b, const Digits (&x)[kDigits * Y], int64_t xb,
                            Words (&sum)[Y][S::kGroups]) {
-  constexpr int steps = depth<S::kDepth>();
-  Dots dots[Y];
+  constexpr int steps = depth<S::kDepth>(), N = kDigits * Y;
+  Dots dots[N];
 #pragma GCC unroll 4
   for (int i = 0; i < 4; ++i) {
     Bytes q[2];
@@ -127,41 +105,22 @@ WAZN_INLINE void sum_block(const Source& w, int64_t b, const wazn::Narrow (&x)[Y
     for (int l = 0; l < 2; ++l) {
       const int line = 2 * i + l;
       if (line % steps == 0)
-        for (int y = 0; y < Y; ++y) dots[y] = no_dots();
-      for (int y = 0; y < Y; ++y)
-        dot<S::kDepth>(dots[y], line, q[l], x[y].codes + 32 * xb + 4 * line);
+        for (int n = 0; n < N; ++n) dots[n] = no_dots();
+      for (int n = 0; n < N; ++n)
+        dot<S::kDepth>(dots[n], line, q[l], x[n].codes + 32 * xb + 4 * line);
       if (line % steps != steps - 1) continue;
-      for (int y = 0; y < Y; ++y) {
-        const Pair m = load_pair(x[y].multipliers + 2 * xb);
+      for (int n = 0; n < N; ++n) {
+        const Pair m = load_pair(x[n].multipliers + 2 * xb);
         Words part[S::kGroups];
         if constexpr (S::kGroups == 1) {
-          part[0] = weigh<S::kIsSmall>(dots[y], m);
+          part[0] = weigh<S::kIsSmall>(dots[n], m);
         } else {
-          part[0] = weigh_first(dots[y], m);
-          part[1] = weigh_second(dots[y], m);
+          part[0] = weigh_first(dots[n], m);
+          part[1] = weigh_second(dots[n], m);
         }
         for (int g = 0; g < S::kGroups; ++g)
-          sum[y][g] = line < steps ? part[g] : add(sum[y][g], part[g]);
+          sum[n % Y][g] = line < steps && n < Y ? part[g] : add(sum[n % Y][g], part[g]);
       }
-    }
-  }
-}
-
-// The same of 16-bit activations.
-template <class S, int Y, class Source>
-WAZN_INLINE void sum_block(const Source& w, int64_t b, const wazn::Wide (&x)[Y], int64_t xb,
-                           Words (&sum)[Y][S::kGroups]) {
-  for (int y = 0; y < Y; ++y)
-    for (int g = 0; g < S::kGroups; ++g) sum[y][g] = no_words();
-#pragma GCC unroll 4
-  for (int i = 0; i < 4; ++i) {
-    Bytes q[2];
-    w.lines(b, i, q);
-#pragma GCC unroll 2
-    for (int l = 0; l < 2; ++l) {
-      const Widened v = widen(q[l], S::kDepth == 0);
-      const int line = 2 * i + l;
-      for (int y = 0; y < Y; ++y) dot_wide(sum[y], line, v, x[y].codes + 32 * xb + 4 * line);
     }
   }
 }
@@ -173,10 +132,9 @@ WAZN_INLINE Words times_offset(int32_t sum) {
   return splat(kOffset * sum);
 }
 
-// Adds Y rows x blocks [first, last) of one panel to `out`; block `first` is block 0 of `w`. X says
-// how wide the activations are.
-template <int Y, class X, class Source>
-WAZN_INLINE void tile(const Source& w, int64_t first, int64_t last, const X (&x)[Y],
+// Adds Y rows x blocks [first, last) of one panel to `out`; block `first` is block 0 of `w`.
+template <int Y, int kDigits, class Source>
+WAZN_INLINE void tile(const Source& w, int64_t first, int64_t last, const Digits (&x)[kDigits * Y],
                       Floats (&out)[Y]) {
   using S = typename Source::Shape;
   constexpr int64_t span = kScaleSpan / 32;
@@ -186,16 +144,18 @@ WAZN_INLINE void tile(const Source& w, int64_t first, int64_t last, const X (&x)
     const int64_t stop = smaller(start + span, last);
     for (int64_t b = start; b < stop; ++b) {
       Words sum[Y][S::kGroups];
-      sum_block<S, Y>(w, b - first, x, b, sum);
+      sum_block<S, Y, kDigits>(w, b - first, x, b, sum);
       Floats d[S::kGroups], m[S::kGroups];
       w.scales(b - first, d, m);
       for (int y = 0; y < Y; ++y) {
-        const int32_t* sums = S::kGroups == 2 ? x[y].sums_16 + 2 * b : x[y].sums_32 + b;
         for (int g = 0; g < S::kGroups; ++g) {
           Words s = sum[y][g];
-          if constexpr (S::kOffset != 0) s = sub(s, times_offset<S::kOffset>(sums[g]));
+          int32_t all = 0;
+          for (int n = y; n < kDigits * Y; n += Y)
+            all += S::kGroups == 2 ? x[n].sums_16[2 * b + g] : x[n].sums_32[b];
+          if constexpr (S::kOffset != 0) s = sub(s, times_offset<S::kOffset>(all));
           total[y] = fma(d[g], to_floats(s), total[y]);
-          if constexpr (S::kHasMin) total[y] = fma(m[g], to_floats(splat(sums[g])), total[y]);
+          if constexpr (S::kHasMin) total[y] = fma(m[g], to_floats(splat(all)), total[y]);
         }
       }
     }
@@ -228,15 +188,16 @@ struct Part {
   int64_t column, count;  // of the output
 };
 
-template <int Y, class X, class Source>
-void tile_of_rows(const Source& w, const X* x, int64_t row, const Part& part, const Output& out) {
-  X rows[Y];
+template <int Y, int kDigits, class Source>
+void tile_of_rows(const Source& w, const Digits* x, int64_t row, const Part& part,
+                  const Output& out) {
+  Digits rows[kDigits * Y];
   Floats sum[Y];
   for (int y = 0; y < Y; ++y) {
-    rows[y] = x[row + y];
+    for (int d = 0; d < kDigits; ++d) rows[d * Y + y] = x[kDigits * (row + y) + d];
     sum[y] = part.first == 0 ? zero() : load(part.sums + (row + y) * kPanelRows);
   }
-  tile<Y>(w, part.first, part.last, rows, sum);
+  tile<Y, kDigits>(w, part.first, part.last, rows, sum);
   for (int y = 0; y < Y; ++y) {
     if (part.last == part.num_blocks)
       finish(out, row + y, part.column, part.count, sum[y]);
@@ -250,14 +211,13 @@ void tile_of_rows(const Source& w, const X* x, int64_t row, const Part& part, co
 constexpr int64_t kChunk = 32, kRowBlock = 128;
 
 // One panel and rows [row, row + num_rows), too many to unpack for each tile.
-template <class X, class Source>
-void expanded_rows(const Source& panel, const X* x, int64_t row, int64_t num_rows, Part part,
+template <int kDigits, class Source>
+void expanded_rows(const Source& panel, const Digits* x, int64_t row, int64_t num_rows, Part part,
                    const Output& out, uint8_t* scratch) {
   // Tiles of even sizes are never smaller than half a tile.
-  constexpr int kLargest = kTileOf<X>, kSmallest = (kLargest + 1) / 2;
-  static_assert(kDirectRows<X> >= kSmallest - 1);
+  constexpr int kLargest = kTileOf<kDigits>, kSmallest = (kLargest + 1) / 2;
   const int64_t tiles = (num_rows + kLargest - 1) / kLargest;
-  using Weights = Expanded<typename Unpacked<typename Source::Shape, X>::Shape>;
+  using Weights = Expanded<typename Source::Shape>;
   Weights expanded(scratch, kChunk);
   part.sums = expanded.values + kChunk * Weights::kScales * kPanelRows - row * kPanelRows;
   for (part.first = 0; part.first < part.num_blocks; part.first += kChunk) {
@@ -265,27 +225,28 @@ void expanded_rows(const Source& panel, const X* x, int64_t row, int64_t num_row
     expanded.fill(panel, part.first, part.last);
     for (int64_t t = 0; t < tiles; ++t) {
       const int64_t from = t * num_rows / tiles, to = (t + 1) * num_rows / tiles;
-      with_count<kLargest, kSmallest>(
-          to - from, [&]<int Y>() { tile_of_rows<Y>(expanded, x, row + from, part, out); });
+      with_count<kLargest, kSmallest>(to - from, [&]<int Y>() {
+        tile_of_rows<Y, kDigits>(expanded, x, row + from, part, out);
+      });
     }
   }
 }
 
-template <class F, class X>
-void linear_rows(const Matrix& w, const X* x, int64_t rows, int64_t first, int64_t last,
+template <class F, int kDigits>
+void linear_rows(const Matrix& w, const Digits* x, int64_t rows, int64_t first, int64_t last,
                  const Output& out, uint8_t* scratch) {
   const int64_t blocks = w.columns / 32, row_blocks = (rows + kRowBlock - 1) / kRowBlock;
   for (int64_t r = 0; r < row_blocks; ++r) {
     const int64_t row = r * rows / row_blocks, num_rows = (r + 1) * rows / row_blocks - row;
     for (int64_t p = first; p < last; ++p) {
-      const Direct<F, X> panel{w.data + p * (w.columns / F::kSpan * F::kBytes)};
+      const Direct<F> panel{w.data + p * (w.columns / F::kSpan * F::kBytes)};
       const int64_t column = p * kPanelRows, count = smaller(kPanelRows, w.rows - column);
       const Part part = {0, blocks, blocks, nullptr, column, count};
-      if (num_rows <= kDirectRows<X>)
-        with_count<kDirectRows<X>>(num_rows,
-                                   [&]<int Y>() { tile_of_rows<Y>(panel, x, row, part, out); });
+      if (num_rows <= kTileOf<kDigits>)
+        with_count<kTileOf<kDigits>>(
+            num_rows, [&]<int Y>() { tile_of_rows<Y, kDigits>(panel, x, row, part, out); });
       else
-        expanded_rows(panel, x, row, num_rows, part, out, scratch);
+        expanded_rows<kDigits>(panel, x, row, num_rows, part, out, scratch);
     }
   }
 }
@@ -295,11 +256,11 @@ void linear_rows(const Matrix& w, const X* x, int64_t rows, int64_t first, int64
 // The parts of `linear`, compiled apart (see CMakeLists.txt).
 namespace wazn::WAZN_ISA {
 
-void linear_4bit(const Matrix& w, const Narrow* x, int64_t rows, int64_t first, int64_t last,
+void linear_4bit(const Matrix& w, const Digits* x, int64_t rows, int64_t first, int64_t last,
                  const Output& out, uint8_t* scratch);
-void linear_other(const Matrix& w, const Narrow* x, int64_t rows, int64_t first, int64_t last,
+void linear_other(const Matrix& w, const Digits* x, int64_t rows, int64_t first, int64_t last,
                   const Output& out, uint8_t* scratch);
-void linear_wide(const Matrix& w, const Wide* x, int64_t rows, int64_t first, int64_t last,
+void linear_wide(const Matrix& w, const Digits* x, int64_t rows, int64_t first, int64_t last,
                  const Output& out, uint8_t* scratch);
 
 }  // namespace wazn::WAZN_ISA

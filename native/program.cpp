@@ -40,39 +40,25 @@ Program::Program(const Kernels* kernels, std::shared_ptr<Pool> pool, int64_t max
       kv_(kv),
       scratch_bytes_(attention_scratch_bytes(kv.head_dim)) {}
 
-BufferId Program::add_buffer(int64_t columns, Form form, int64_t copies) {
+BufferId Program::add_buffer(int64_t columns, int64_t num_digits, int64_t copies) {
   const int64_t rows = max_rows_ * copies;
-  const int64_t code_bytes = align(columns * (form == Form::kWide ? 2 : 1));
-  const int64_t multiplier_bytes = form == Form::kNarrow ? align(columns / 16 * 2) : 0;
-  const int64_t row_bytes = code_bytes + multiplier_bytes + align(columns / 16 * 4) +
-                            align(columns / 32 * 4) + align(num_scale_spans(columns) * 4);
+  const int64_t digit_bytes = align(columns) + align(columns / 16 * 2) + align(columns / 16 * 4) +
+                              align(columns / 32 * 4) + align(num_scale_spans(columns) * 4);
   const int64_t float_bytes = align(rows * columns * 4);
-  buffer_memory_.push_back(
-      allocate(float_bytes + (form == Form::kNone ? 0 : rows * row_bytes) + 64));
+  buffer_memory_.push_back(allocate(float_bytes + rows * num_digits * digit_bytes + 64));
   uint8_t* p = buffer_memory_.back()->data();
   auto take = [&p](int64_t bytes) { return std::exchange(p, p + align(bytes)); };
-  Activation buffer = {columns, (float*)take(float_bytes), nullptr, nullptr};
-  std::vector<Narrow> narrow(form == Form::kNarrow ? rows : 0);
-  std::vector<Wide> wide(form == Form::kWide ? rows : 0);
-  const auto take_sums = [&](auto& row) {
+  float* floats = (float*)take(float_bytes);
+  std::vector<Digits> digits(rows * num_digits);
+  for (Digits& row : digits) {
+    row.codes = (int8_t*)take(columns);
+    row.multipliers = (int16_t*)take(columns / 16 * 2);
     row.sums_16 = (int32_t*)take(columns / 16 * 4);
     row.sums_32 = (int32_t*)take(columns / 32 * 4);
     row.scales = (float*)take(num_scale_spans(columns) * 4);
-  };
-  for (Narrow& row : narrow) {
-    row.codes = (int8_t*)take(code_bytes);
-    row.multipliers = (int16_t*)take(multiplier_bytes);
-    take_sums(row);
   }
-  for (Wide& row : wide) {
-    row.codes = (int16_t*)take(code_bytes);
-    take_sums(row);
-  }
-  narrow_.push_back(std::move(narrow));
-  wide_.push_back(std::move(wide));
-  if (form == Form::kNarrow) buffer.narrow = narrow_.back().data();
-  if (form == Form::kWide) buffer.wide = wide_.back().data();
-  buffers_.push_back(buffer);
+  digits_.push_back(std::move(digits));
+  buffers_.push_back({columns, floats, digits_.back().data(), num_digits});
   copies_.push_back(copies);
   return (BufferId)buffers_.size() - 1;
 }
@@ -266,8 +252,10 @@ int64_t Program::num_rows(int index) const {
 
 void Program::quantize_row(BufferId id, int64_t row) {
   const Activation& b = buffers_[id];
-  if (b.narrow) kernels_->quantize(b.floats + row * b.columns, b.columns, b.narrow[row]);
-  if (b.wide) kernels_->quantize_wide(b.floats + row * b.columns, b.columns, b.wide[row]);
+  const float* x = b.floats + row * b.columns;
+  if (b.num_digits == 1) kernels_->quantize(x, b.columns, b.digits[row]);
+  if (b.num_digits == 2)
+    kernels_->quantize_wide(x, b.columns, {b.digits[2 * row], b.digits[2 * row + 1]});
 }
 
 void Program::execute(const Embed& op, int index, int thread) {

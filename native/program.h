@@ -99,9 +99,6 @@ using Operation = std::variant<Embed, RmsNorm, Linear, Rope, AppendKv, Attend, M
 
 constexpr BufferId kLogits = -1, kNoBuffer = -2;
 
-// The quantised form of a buffer that its readers want.
-enum class Form { kNone, kNarrow, kWide };
-
 // A KV page holds 64 positions of every layer and KV head.
 struct KvShape {
   int64_t layers, heads, head_dim;
@@ -122,8 +119,9 @@ class Program {
   Program(const Kernels* kernels, std::shared_ptr<Pool> pool, int64_t max_rows, bool exact,
           KvShape kv);
 
-  // `copies` rows for each row of a step: 1, or the experts of a row.
-  BufferId add_buffer(int64_t columns, Form form, int64_t copies = 1);
+  // `num_digits` of its quantised form, 0 for floats only; `copies` rows for each row of a step: 1,
+  // or the experts of a row.
+  BufferId add_buffer(int64_t columns, int64_t num_digits, int64_t copies = 1);
   void add(Operation operation);
   void end_segment(const std::string& name);  // operations since the last one
   void open_cache(int64_t num_pages);
@@ -193,8 +191,7 @@ class Program {
   std::unique_ptr<Memory> cache_;
   std::vector<Activation> buffers_;
   std::vector<int64_t> copies_;
-  std::vector<std::vector<Narrow>> narrow_;  // per buffer and row
-  std::vector<std::vector<Wide>> wide_;
+  std::vector<std::vector<Digits>> digits_;  // per buffer, of its rows
   std::vector<std::unique_ptr<Memory>> buffer_memory_;
   std::vector<Operation> operations_;
   std::vector<bool> on_wanted_rows_;  // per operation

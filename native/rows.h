@@ -118,7 +118,7 @@ WAZN_INLINE int32_t sum_of(Words x) {
 
 // int8 codes of 16 columns with the smallest step that reaches their largest magnitude and is a
 // multiple of the span's scale.
-void quantize(const float* x, int64_t columns, const wazn::Narrow& out) {
+void quantize(const float* x, int64_t columns, const wazn::Digits& out) {
   for (int64_t start = 0; start < columns; start += kScaleSpan) {
     const int64_t stop = columns - start < kScaleSpan ? columns : start + kScaleSpan;
     const float top = largest_of(x + start, stop - start);
@@ -144,18 +144,34 @@ void quantize(const float* x, int64_t columns, const wazn::Narrow& out) {
   }
 }
 
-void quantize_wide(const float* x, int64_t columns, const wazn::Wide& out) {
+// 16-bit values high * kBase + low.
+void quantize_wide(const float* x, int64_t columns, const wazn::Digits (&out)[2]) {
+  constexpr float kLargest = 127.0f * wazn::kBase;
+  constexpr int16_t kMultipliers[2] = {wazn::kBase, 1};
   for (int64_t start = 0; start < columns; start += kScaleSpan) {
     const int64_t stop = columns - start < kScaleSpan ? columns : start + kScaleSpan;
     const float top = largest_of(x + start, stop - start);
     const bool is_zero = !(top >= kNothing);
-    const float inverse = is_zero ? 0.0f : 32767.0f / top;
-    out.scales[start / kScaleSpan] = is_zero ? 0.0f : top / 32767.0f;
+    const Floats inverse = splat(is_zero ? 0.0f : kLargest / top);
+    for (const wazn::Digits& digits : out)
+      digits.scales[start / kScaleSpan] = is_zero ? 0.0f : top / kLargest;
     for (int64_t i = start; i < stop; i += 32) {
-      const Words codes[2] = {rounded(x + i, inverse), rounded(x + i + 16, inverse)};
-      for (int h = 0; h < 2; ++h) out.sums_16[i / 16 + h] = sum_of(codes[h]);
-      out.sums_32[i / 32] = out.sums_16[i / 16] + out.sums_16[i / 16 + 1];
-      store_codes(out.codes + i, codes[0], codes[1]);
+      Words codes[2][2];  // [digit][half]
+      for (int h = 0; h < 2; ++h) {
+        const Floats value = nearest(mul(load(x + i + 16 * h), inverse));
+        const Floats high = nearest(mul(value, splat(1.0f / wazn::kBase)));
+        codes[0][h] = to_words(high);
+        codes[1][h] = to_words(fnma(high, splat((float)wazn::kBase), value));
+      }
+      for (int d = 0; d < 2; ++d) {
+        int32_t* sums = out[d].sums_16 + i / 16;
+        for (int h = 0; h < 2; ++h) {
+          out[d].multipliers[i / 16 + h] = kMultipliers[d];
+          sums[h] = kMultipliers[d] * sum_of(codes[d][h]);
+        }
+        out[d].sums_32[i / 32] = sums[0] + sums[1];
+        store_codes(out[d].codes + i, codes[d][0], codes[d][1]);
+      }
     }
   }
 }

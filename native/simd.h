@@ -8,7 +8,6 @@
 //   Dots     sums of weights x 8-bit activations over lines of one block of 32 columns, one lane a
 //            row; `weigh` multiplies the sums of the block's halves (columns 0 to 15, 16 to 31) by
 //            their multipliers, exactly, and adds them up
-//   Widened  a line as 16-bit integers, for 16-bit activations
 //
 // As packed, a lane of line i holds columns 2i, 2i + 1, 16 + 2i, 16 + 2i + 1: int16 sums keep the
 // halves apart. Instruction sets that sum four bytes at once (kMixesHalves false) exchange columns

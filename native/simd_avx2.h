@@ -140,9 +140,6 @@ WAZN_INLINE __m128i pack_to_bytes(Words x) {
 WAZN_INLINE void store_bytes(int8_t* p, Words x) {
   _mm_storeu_si128((__m128i*)p, pack_to_bytes(x));
 }
-WAZN_INLINE __m256i pack_to_halves(Words x) {
-  return _mm256_permute4x64_epi64(_mm256_packs_epi32(x.a, x.b), 0xd8);
-}
 
 // The weights of a line -------------------------------------------------------------------------
 
@@ -169,10 +166,6 @@ WAZN_INLINE __m256i bits(__m256i x, int from, int width, int to) {
 WAZN_INLINE Bytes with_bits(Bytes base, Bytes x, int from, int width, int to) {
   return {_mm256_or_si256(base.a, bits(x.a, from, width, to)),
           _mm256_or_si256(base.b, bits(x.b, from, width, to))};
-}
-WAZN_INLINE Bytes less(Bytes x, int offset) {
-  const __m256i y = _mm256_set1_epi8((char)offset);
-  return {_mm256_sub_epi8(x.a, y), _mm256_sub_epi8(x.b, y)};
 }
 WAZN_INLINE Bytes look_up(const int8_t* table, Bytes x) {
   const __m256i t = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i*)table));
@@ -305,44 +298,6 @@ WAZN_INLINE void store_codes(int8_t* p, Words first, Words second) {
   const __m128i high = kMixesHalves ? _mm_unpackhi_epi16(x, y) : _mm_unpackhi_epi32(x, y);
   _mm_storeu_si128((__m128i*)p, low);
   _mm_storeu_si128((__m128i*)(p + 16), high);
-}
-
-// Dot products with 16-bit activations ------------------------------------------------------------
-
-WAZN_INLINE void store_codes(int16_t* p, Words first, Words second) {
-  const __m256i x = pack_to_halves(first), y = pack_to_halves(second);
-  const __m256i low = kMixesHalves ? _mm256_unpacklo_epi32(x, y) : _mm256_unpacklo_epi64(x, y);
-  const __m256i high = kMixesHalves ? _mm256_unpackhi_epi32(x, y) : _mm256_unpackhi_epi64(x, y);
-  _mm256_storeu_si256((__m256i*)p, _mm256_permute2x128_si256(low, high, 0x20));
-  _mm256_storeu_si256((__m256i*)(p + 16), _mm256_permute2x128_si256(low, high, 0x31));
-}
-// Columns 2i and 2i + 1 of a lane's four, as int16.
-WAZN_INLINE __m256i widen_two(__m256i x, int i, bool is_signed) {
-  const __m256i place = _mm256_set1_epi32(i == 0 ? (int)0x01800080 : (int)0x03800280);
-  const __m256i offsets = _mm256_setr_epi8(0, 0, 0, 0, 0, 4, 0, 4, 0, 8, 0, 8, 0, 12, 0, 12, 0, 0,
-                                           0, 0, 0, 4, 0, 4, 0, 8, 0, 8, 0, 12, 0, 12);
-  const __m256i high = _mm256_shuffle_epi8(x, _mm256_add_epi8(place, offsets));
-  return is_signed ? _mm256_srai_epi16(high, 8) : _mm256_srli_epi16(high, 8);
-}
-struct Widened {
-  __m256i part[2][2];  // columns 0, 1 and 2, 3; 8 rows each
-};
-WAZN_INLINE Widened widen(Bytes w, bool is_signed) {
-  return {{{widen_two(w.a, 0, is_signed), widen_two(w.b, 0, is_signed)},
-           {widen_two(w.a, 1, is_signed), widen_two(w.b, 1, is_signed)}}};
-}
-template <int kGroups>
-WAZN_INLINE void dot_wide(Words (&sum)[kGroups], int line, const Widened& w, const int16_t* x) {
-  for (int i = 0; i < 2; ++i) {
-    int32_t v;
-    __builtin_memcpy(&v, x + 2 * i, 4);
-    const __m256i pair = _mm256_set1_epi32(v);
-    Words& s = sum[kGroups == 1 ? 0 : (kMixesHalves ? i : line % 2)];
-    s.a = _mm256_add_epi32(s.a, _mm256_madd_epi16(w.part[i][0], pair));
-    asm volatile("" : "+x"(s.a));
-    s.b = _mm256_add_epi32(s.b, _mm256_madd_epi16(w.part[i][1], pair));
-    asm volatile("" : "+x"(s.b));
-  }
 }
 
 }  // namespace

@@ -109,9 +109,6 @@ WAZN_INLINE Bytes with_bits(Bytes base, Bytes x, int from, int width, int to) {
       from > to ? _mm512_srli_epi16(x.v, from - to) : _mm512_slli_epi16(x.v, to - from);
   return {_mm512_or_si512(base.v, _mm512_and_si512(moved, mask))};
 }
-WAZN_INLINE Bytes less(Bytes x, int offset) {
-  return {_mm512_sub_epi8(x.v, _mm512_set1_epi8((char)offset))};
-}
 WAZN_INLINE Bytes look_up(const int8_t* table, Bytes x) {
   return {_mm512_shuffle_epi8(_mm512_broadcast_i32x4(load_16(table)), x.v)};
 }
@@ -175,36 +172,6 @@ WAZN_INLINE void store_codes(int8_t* p, Words first, Words second) {
   const __m128i x = pack_to_bytes(first), y = pack_to_bytes(second);
   _mm_storeu_si128((__m128i*)p, _mm_unpacklo_epi32(x, y));
   _mm_storeu_si128((__m128i*)(p + 16), _mm_unpackhi_epi32(x, y));
-}
-
-// Dot products with 16-bit activations ------------------------------------------------------------
-
-WAZN_INLINE void store_codes(int16_t* p, Words first, Words second) {
-  const __m256i x = _mm512_cvtsepi32_epi16(first.v), y = _mm512_cvtsepi32_epi16(second.v);
-  const __m256i low = _mm256_unpacklo_epi64(x, y), high = _mm256_unpackhi_epi64(x, y);
-  _mm256_storeu_si256((__m256i*)p, _mm256_permute2x128_si256(low, high, 0x20));
-  _mm256_storeu_si256((__m256i*)(p + 16), _mm256_permute2x128_si256(low, high, 0x31));
-}
-struct Widened {
-  __m512i part[2];  // columns 0, 1 and 2, 3 of a lane's four, as int16
-};
-WAZN_INLINE Widened widen(Bytes w, bool is_signed) {
-  const __m512i rows =
-      _mm512_broadcast_i32x4(_mm_setr_epi8(0, 0, 0, 0, 0, 4, 0, 4, 0, 8, 0, 8, 0, 12, 0, 12));
-  const __m512i low = _mm512_add_epi8(_mm512_set1_epi32(0x01800080), rows);
-  const __m512i high = _mm512_add_epi8(_mm512_set1_epi32(0x03800280), rows);
-  const __m512i a = _mm512_shuffle_epi8(w.v, low), b = _mm512_shuffle_epi8(w.v, high);
-  if (is_signed) return {{_mm512_srai_epi16(a, 8), _mm512_srai_epi16(b, 8)}};
-  return {{_mm512_srli_epi16(a, 8), _mm512_srli_epi16(b, 8)}};
-}
-template <int kGroups>
-WAZN_INLINE void dot_wide(Words (&sum)[kGroups], int line, const Widened& w, const int16_t* x) {
-  for (int i = 0; i < 2; ++i) {
-    int32_t v;
-    __builtin_memcpy(&v, x + 2 * i, 4);
-    Words& s = sum[kGroups == 1 ? 0 : line % 2];
-    s = {_mm512_dpwssd_epi32(s.v, w.part[i], _mm512_set1_epi32(v))};
-  }
 }
 
 }  // namespace

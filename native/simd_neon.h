@@ -160,9 +160,6 @@ WAZN_INLINE Bytes with_bits(Bytes base, Bytes x, int from, int width, int to) {
   const int8x16_t distance = vdupq_n_s8((int8_t)(to - from));  // negative: to the right
   return WAZN_EACH(Bytes, vorrq_u8(base.v[i], vandq_u8(vshlq_u8(x.v[i], distance), mask)));
 }
-WAZN_INLINE Bytes less(Bytes x, int offset) {
-  return WAZN_EACH(Bytes, vsubq_u8(x.v[i], vdupq_n_u8((uint8_t)offset)));
-}
 WAZN_INLINE Bytes look_up(const int8_t* table, Bytes x) {
   const uint8x16_t t = vld1q_u8((const uint8_t*)table);
   return WAZN_EACH(Bytes, vqtbl1q_u8(t, x.v[i]));
@@ -239,56 +236,6 @@ WAZN_INLINE void store_codes(int8_t* p, Words first, Words second) {
   const int32x4_t y = vreinterpretq_s32_s8(pack_to_bytes(second));
   vst1q_s8(p, vreinterpretq_s8_s32(vzip1q_s32(x, y)));
   vst1q_s8(p + 16, vreinterpretq_s8_s32(vzip2q_s32(x, y)));
-}
-
-// Dot products with 16-bit activations ------------------------------------------------------------
-
-WAZN_INLINE void store_codes(int16_t* p, Words first, Words second) {
-  for (int i = 0; i < 4; ++i) {
-    vst1_s16(p + 8 * i, vqmovn_s32(first.v[i]));
-    vst1_s16(p + 8 * i + 4, vqmovn_s32(second.v[i]));
-  }
-}
-struct Widened {
-  int16x8_t column[4][2];  // of 8 rows each
-};
-WAZN_INLINE int16x8_t widen_low(uint8x16_t x, bool is_signed) {
-  return is_signed ? vmovl_s8(vreinterpret_s8_u8(vget_low_u8(x)))
-                   : vreinterpretq_s16_u16(vmovl_u8(vget_low_u8(x)));
-}
-WAZN_INLINE int16x8_t widen_high(uint8x16_t x, bool is_signed) {
-  return is_signed ? vmovl_high_s8(vreinterpretq_s8_u8(x))
-                   : vreinterpretq_s16_u16(vmovl_high_u8(x));
-}
-WAZN_INLINE Widened widen(Bytes w, bool is_signed) {
-  // Columns 0 and 2, and columns 1 and 3, of rows 0 to 7 and of rows 8 to 15.
-  const uint8x16_t even[2] = {vuzp1q_u8(w.v[0], w.v[1]), vuzp1q_u8(w.v[2], w.v[3])};
-  const uint8x16_t odd[2] = {vuzp2q_u8(w.v[0], w.v[1]), vuzp2q_u8(w.v[2], w.v[3])};
-  const uint8x16_t column[4] = {vuzp1q_u8(even[0], even[1]), vuzp1q_u8(odd[0], odd[1]),
-                                vuzp2q_u8(even[0], even[1]), vuzp2q_u8(odd[0], odd[1])};
-  Widened result;
-  for (int k = 0; k < 4; ++k) {
-    result.column[k][0] = widen_low(column[k], is_signed);
-    result.column[k][1] = widen_high(column[k], is_signed);
-  }
-  return result;
-}
-template <int kColumn>
-WAZN_INLINE void dot_column(Words& s, const Widened& w, int16x4_t x) {
-  for (int i = 0; i < 2; ++i) {
-    const int16x8_t rows = w.column[kColumn][i];
-    s.v[2 * i] = vmlal_lane_s16(s.v[2 * i], vget_low_s16(rows), x, kColumn);
-    s.v[2 * i + 1] = vmlal_high_lane_s16(s.v[2 * i + 1], rows, x, kColumn);
-  }
-}
-template <int kGroups>
-WAZN_INLINE void dot_wide(Words (&sum)[kGroups], int line, const Widened& w, const int16_t* x) {
-  const int16x4_t columns = vld1_s16(x);
-  Words& s = sum[kGroups == 1 ? 0 : line % 2];
-  dot_column<0>(s, w, columns);
-  dot_column<1>(s, w, columns);
-  dot_column<2>(s, w, columns);
-  dot_column<3>(s, w, columns);
 }
 
 }  // namespace

@@ -67,31 +67,20 @@ struct Packed {
   }
 };
 
-// A row of activations in one of the quantised forms.
-template <class Code>
 struct Row {
-  std::vector<Code> codes;
+  std::vector<int8_t> codes;
   std::vector<int16_t> multipliers;
   std::vector<int32_t> sums_16, sums_32;
   std::vector<float> scales;
 
-  Row(const float* x, int64_t columns)
+  explicit Row(int64_t columns)
       : codes(columns),
-        multipliers(sizeof(Code) == 1 ? columns / 16 : 0),  // 16-bit codes have none
+        multipliers(columns / 16),
         sums_16(columns / 16),
         sums_32(columns / 32),
-        scales(wazn::num_scale_spans(columns)) {
-    if constexpr (sizeof(Code) == 1)
-      kernels().quantize(x, columns, quantised());
-    else
-      kernels().quantize_wide(x, columns, quantised());
-  }
-  auto quantised() {
-    if constexpr (sizeof(Code) == 1)
-      return wazn::Narrow{codes.data(), multipliers.data(), sums_16.data(), sums_32.data(),
-                          scales.data()};
-    else
-      return wazn::Wide{codes.data(), sums_16.data(), sums_32.data(), scales.data()};
+        scales(wazn::num_scale_spans(columns)) {}
+  wazn::Digits digits() {
+    return {codes.data(), multipliers.data(), sums_16.data(), sums_32.data(), scales.data()};
   }
   void append_to(Data& out) const {
     append(out, codes.data(), codes.size());
@@ -102,6 +91,14 @@ struct Row {
   }
 };
 
+// A row of activations as so many rows of digits.
+std::vector<Row> quantised(const float* x, int64_t columns, int64_t num_digits) {
+  std::vector<Row> rows(num_digits, Row(columns));
+  if (num_digits == 1) kernels().quantize(x, columns, rows[0].digits());
+  if (num_digits == 2) kernels().quantize_wide(x, columns, {rows[0].digits(), rows[1].digits()});
+  return rows;
+}
+
 // layout, rows and columns of the weights, rows of x, 0 exact or 1 narrow or 2 wide or 3 floats;
 // the weights as in a file, x, bias or nothing, what to add to or nothing.
 Data linear(const Case& c) {
@@ -110,16 +107,13 @@ Data linear(const Case& c) {
   const float* x = c.array<float>(1);
   std::vector<float> out(rows * outputs);
   if (!c.arrays.at(3).empty()) std::memcpy(out.data(), c.array<float>(3), out.size() * 4);
-  std::vector<Row<int8_t>> narrow_rows;
-  std::vector<Row<int16_t>> wide_rows;
-  std::vector<wazn::Narrow> narrow;
-  std::vector<wazn::Wide> wide;
-  for (int64_t r = 0; r < rows; ++r) {
-    if (c[4] == 1) narrow.push_back(narrow_rows.emplace_back(x + r * columns, columns).quantised());
-    if (c[4] == 2) wide.push_back(wide_rows.emplace_back(x + r * columns, columns).quantised());
-  }
-  const wazn::Activation input = {columns, (float*)x, narrow.empty() ? nullptr : narrow.data(),
-                                  wide.empty() ? nullptr : wide.data()};
+  const int64_t num_digits = c[4] < 3 ? c[4] : 0;
+  std::vector<std::vector<Row>> quantised_rows;
+  std::vector<wazn::Digits> digits;
+  for (int64_t r = 0; r < rows; ++r)
+    for (Row& row : quantised_rows.emplace_back(quantised(x + r * columns, columns, num_digits)))
+      digits.push_back(row.digits());
+  const wazn::Activation input = {columns, (float*)x, digits.data(), num_digits};
   const wazn::Output output = {out.data(), outputs,
                                c.arrays.at(2).empty() ? nullptr : c.array<float>(2),
                                !c.arrays.at(3).empty()};
@@ -140,14 +134,10 @@ Data row(const Case& c) {
   return result;
 }
 
-// columns, bytes of a code; x of one row. Codes in the order of the instruction set, multipliers,
-// sums of 16 and of 32, scales.
+// columns, digits; x. The rows of digits.
 Data quantize(const Case& c) {
   Data out;
-  if (c[1] == 1)
-    Row<int8_t>(c.array<float>(0), c[0]).append_to(out);
-  else
-    Row<int16_t>(c.array<float>(0), c[0]).append_to(out);
+  for (const Row& row : quantised(c.array<float>(0), c[0], c[1])) row.append_to(out);
   return out;
 }
 

@@ -5,7 +5,10 @@ bits. It compiles every kernel for every target, which takes minutes, so it is c
 REQUIRE_KERNEL_TARGETS is set, as in CI; a tool that is missing there is a failure.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -15,7 +18,7 @@ from tests.native.driver import Driver, case
 from tests.native.programs import Floats
 from wazn import native
 from wazn.models import reference
-from wazn.models.reference import Cached
+from wazn.models.reference import Cached, Integers
 from wazn.weights.formats import Format, dequantize
 
 pytestmark = pytest.mark.timeout(900)  # the first test of a target compiles its kernels
@@ -126,12 +129,35 @@ def test_packed_weights_dequantise_to_the_values_of_the_file(kernels: Driver) ->
         assert_same_bits(floats(answer), rows, format.name)
 
 
-@pytest.mark.parametrize("code", [np.int8, np.int16], ids=["narrow", "wide"])
-def test_quantised_activations_equal_their_twin(
-    kernels: Driver, code: type[np.int8] | type[np.int16]
-) -> None:
+class Digits(NamedTuple):
+    """One row of digits of one row of activations."""
+
+    codes: Integers
+    multipliers: Integers
+    sums_16: Integers
+    sums_32: Integers
+    scales: Floats
+
+    @classmethod
+    def read(cls, answer: bytes, columns: int, index: int) -> Digits:
+        spans = -(-columns // 256)
+        layout = np.dtype(
+            [
+                ("codes", np.int8, columns),
+                ("multipliers", np.int16, columns // 16),
+                ("sums_16", np.int32, columns // 16),
+                ("sums_32", np.int32, columns // 32),
+                ("scales", np.float32, spans),
+            ]
+        )
+        row = np.frombuffer(answer, layout)[index]
+        return cls(*(row[name].astype(np.int64) for name in layout.names[:4]), row["scales"])
+
+
+@pytest.mark.parametrize("num_digits", [1, 2], ids=["narrow", "wide"])
+def test_quantised_activations_equal_their_twin(kernels: Driver, num_digits: int) -> None:
     rng = np.random.default_rng(2)
-    columns, code_bytes = 320, np.dtype(code).itemsize
+    columns = 320
     sizes = np.array([[0], [1e-38], [9e-31], [1.1e-30], [1e-20], [1], [1e30], [3e38]], np.float32)
     x = (sizes * rng.uniform(-1, 1, (8, columns)).astype(np.float32)).astype(np.float32)
     x[5, ::16] = 1e6  # outliers beside ordinary values
@@ -140,23 +166,22 @@ def test_quantised_activations_equal_their_twin(
     x = np.concatenate([x, ties[None], activations(rng, 20, columns)])
     # The order of the codes belongs to the instruction set: found with one column set at a time.
     probes = np.eye(columns, dtype=np.float32)
-    answers = kernels.run([case("quantize", [columns, code_bytes], r) for r in (*probes, *x)])
-    codes = np.stack([np.frombuffer(answer, code, columns) for answer in answers]).astype(np.int64)
-    order = codes[:columns].argmax(axis=1)
+    answers = kernels.run([case("quantize", [columns, num_digits], r) for r in (*probes, *x)])
+    order = np.array(
+        [np.frombuffer(probe, np.int8, columns).argmax() for probe in answers[:columns]]
+    )
     assert sorted(order) == list(range(columns))
-    quantise = reference.quantize if code is np.int8 else reference.quantize_wide
-    expected = quantise(x)
-    for i in range(len(x)):
-        rest = answers[columns + i][columns * code_bytes :]
-        integers = codes[columns + i][order]
-        if code is np.int8:
-            integers = integers * np.frombuffer(rest, np.int16, columns // 16).repeat(16)
-            rest = rest[columns // 16 * 2 :]
-        np.testing.assert_array_equal(integers, expected.integers[i])
-        sums = np.frombuffer(rest, np.int32, columns // 16 + columns // 32)
-        np.testing.assert_array_equal(sums[: columns // 16], integers.reshape(-1, 16).sum(axis=1))
-        np.testing.assert_array_equal(sums[columns // 16 :], integers.reshape(-1, 32).sum(axis=1))
-        assert_same_bits(floats(rest[sums.nbytes :]), expected.scales[i], "scales")
+    expected = (reference.quantize if num_digits == 1 else reference.quantize_wide)(x)
+    for i, answer in enumerate(answers[columns:]):
+        total = np.zeros(columns, np.int64)
+        for digit in range(num_digits):
+            row = Digits.read(answer, columns, digit)
+            integers = row.codes[order] * row.multipliers.repeat(16)
+            np.testing.assert_array_equal(row.sums_16, integers.reshape(-1, 16).sum(axis=1))
+            np.testing.assert_array_equal(row.sums_32, integers.reshape(-1, 32).sum(axis=1))
+            assert_same_bits(row.scales, expected.scales[i], "scales")
+            total += integers
+        np.testing.assert_array_equal(total, expected.integers[i])
 
 
 def test_an_infinite_activation_has_the_same_codes_everywhere(kernels: Driver) -> None:

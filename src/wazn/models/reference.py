@@ -182,17 +182,20 @@ def quantize(x: Floats) -> Quantised:
     return Quantised(integers, np.stack(scales, axis=1))
 
 
+LARGEST_WIDE = np.float32(127 * 254)
+
+
 def quantize_wide(x: Floats) -> Quantised:
-    """16-bit codes."""
+    """Integers of two digits in base 254, each of them -127 to 127."""
     integers, scales = np.empty(x.shape, np.int64), []
     for start in range(0, x.shape[1], SCALE_SPAN):
         span = x[:, start : start + SCALE_SPAN]
         top = np.abs(span).max(axis=1)
         is_zero = top < np.float32(1e-30)
         with np.errstate(divide="ignore", over="ignore"):
-            inverse = np.where(is_zero, np.float32(0), np.float32(32767) / top)
+            inverse = np.where(is_zero, np.float32(0), LARGEST_WIDE / top)
         integers[:, start : start + SCALE_SPAN] = np.rint(span * inverse[:, None])
-        scales.append(np.where(is_zero, np.float32(0), top / np.float32(32767)))
+        scales.append(np.where(is_zero, np.float32(0), top / LARGEST_WIDE))
     return Quantised(integers, np.stack(scales, axis=1))
 
 
