@@ -41,6 +41,10 @@ struct Direct {
   using Shape = ShapeOf<F>;
   const uint8_t* panel;
 
+  WAZN_INLINE void prefetch(int64_t b) const {
+    constexpr int64_t bytes = F::kBytes / (F::kSpan / 32);
+    ::prefetch(panel + b * bytes, bytes);
+  }
   WAZN_INLINE void lines(int64_t b, int i, Bytes (&w)[2]) const {
     F::Codec::lines(F::codes(panel, b), i, w);
     pair_lines(w[0], w[1]);
@@ -64,6 +68,7 @@ struct Expanded {
   template <class Source>
   void fill(const Source& source, int64_t first, int64_t last) {
     for (int64_t b = first; b < last; ++b) {
+      source.prefetch(b);
       Bytes w[2];
       for (int i = 0; i < 4; ++i) {
         source.lines(b, i, w);
@@ -78,6 +83,7 @@ struct Expanded {
       }
     }
   }
+  WAZN_INLINE void prefetch(int64_t) const {}  // it is in the first-level cache
   WAZN_INLINE void lines(int64_t b, int i, Bytes (&w)[2]) const {
     for (int l = 0; l < 2; ++l) w[l] = load_line(codes + b * 512 + 128 * i + 64 * l);
   }
@@ -143,6 +149,7 @@ WAZN_INLINE void tile(const Source& w, int64_t first, int64_t last, const Digits
     for (int y = 0; y < Y; ++y) total[y] = zero();
     const int64_t stop = smaller(start + span, last);
     for (int64_t b = start; b < stop; ++b) {
+      w.prefetch(b - first);
       Words sum[Y][S::kGroups];
       sum_block<S, Y, kDigits>(w, b - first, x, b, sum);
       Floats d[S::kGroups], m[S::kGroups];
