@@ -213,35 +213,43 @@ void tile_of_rows(const Source& w, const Digits* x, int64_t row, const Part& par
   }
 }
 
-// A panel is unpacked `kChunk` blocks at a time, which stay in the first-level cache with the rows
-// of a tile, for `kRowBlock` rows, which stay in the second-level cache from panel to panel.
-constexpr int64_t kChunk = 32, kRowBlock = 128;
+// Calls f.template operator()<Y>(first) for tiles of Y rows. They are of even sizes: of more than
+// one, none is smaller than half of the largest.
+template <int kLargest, int kSmallest, class F>
+WAZN_INLINE void each_tile(int64_t num_rows, F&& f) {
+  const int64_t tiles = (num_rows + kLargest - 1) / kLargest;
+  for (int64_t t = 0; t < tiles; ++t) {
+    const int64_t from = t * num_rows / tiles, to = (t + 1) * num_rows / tiles;
+    with_count<kLargest, kSmallest>(to - from, [&]<int Y>() { f.template operator()<Y>(from); });
+  }
+}
+
+// Up to two tiles unpack a panel each for itself, in registers. For more rows it is unpacked once,
+// `kChunk` blocks at a time, which stay in the first-level cache with the rows of a tile, for
+// `kRowBlock` rows, which stay in the second-level cache from panel to panel.
+constexpr int64_t kDirectTiles = 2, kChunk = 32, kRowBlock = 128;
 
 // One panel and rows [row, row + num_rows), too many to unpack for each tile.
 template <int kDigits, class Source>
 void expanded_rows(const Source& panel, const Digits* x, int64_t row, int64_t num_rows, Part part,
                    const Output& out, uint8_t* scratch) {
-  // Tiles of even sizes are never smaller than half a tile.
   constexpr int kLargest = kTileOf<kDigits>, kSmallest = (kLargest + 1) / 2;
-  const int64_t tiles = (num_rows + kLargest - 1) / kLargest;
   using Weights = Expanded<typename Source::Shape>;
   Weights expanded(scratch, kChunk);
   part.sums = expanded.values + kChunk * Weights::kScales * kPanelRows - row * kPanelRows;
   for (part.first = 0; part.first < part.num_blocks; part.first += kChunk) {
     part.last = smaller(part.first + kChunk, part.num_blocks);
     expanded.fill(panel, part.first, part.last);
-    for (int64_t t = 0; t < tiles; ++t) {
-      const int64_t from = t * num_rows / tiles, to = (t + 1) * num_rows / tiles;
-      with_count<kLargest, kSmallest>(to - from, [&]<int Y>() {
-        tile_of_rows<Y, kDigits>(expanded, x, row + from, part, out);
-      });
-    }
+    each_tile<kLargest, kSmallest>(num_rows, [&]<int Y>(int64_t from) {
+      tile_of_rows<Y, kDigits>(expanded, x, row + from, part, out);
+    });
   }
 }
 
 template <class F, int kDigits>
 void linear_rows(const Matrix& w, const Digits* x, int64_t rows, int64_t first, int64_t last,
                  const Output& out, uint8_t* scratch) {
+  constexpr int kLargest = kTileOf<kDigits>;
   const int64_t blocks = w.columns / 32, row_blocks = (rows + kRowBlock - 1) / kRowBlock;
   for (int64_t r = 0; r < row_blocks; ++r) {
     const int64_t row = r * rows / row_blocks, num_rows = (r + 1) * rows / row_blocks - row;
@@ -249,9 +257,10 @@ void linear_rows(const Matrix& w, const Digits* x, int64_t rows, int64_t first, 
       const Direct<F> panel{w.data + p * (w.columns / F::kSpan * F::kBytes)};
       const int64_t column = p * kPanelRows, count = smaller(kPanelRows, w.rows - column);
       const Part part = {0, blocks, blocks, nullptr, column, count};
-      if (num_rows <= kTileOf<kDigits>)
-        with_count<kTileOf<kDigits>>(
-            num_rows, [&]<int Y>() { tile_of_rows<Y, kDigits>(panel, x, row, part, out); });
+      if (num_rows <= kDirectTiles * kLargest)
+        each_tile<kLargest, 1>(num_rows, [&]<int Y>(int64_t from) {
+          tile_of_rows<Y, kDigits>(panel, x, row + from, part, out);
+        });
       else
         expanded_rows<kDigits>(panel, x, row, num_rows, part, out, scratch);
     }
