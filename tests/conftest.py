@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-_FOREIGN_VARIABLES = ("HF_TOKEN", "HF_ENDPOINT", "MODELSCOPE_API_TOKEN")
+_FOREIGN_VARIABLES = ("HF_TOKEN", "HF_ENDPOINT", "MODELSCOPE_API_TOKEN", "OPENROUTER_API_KEY")
 
 
 @pytest.fixture(autouse=True)
