@@ -28,8 +28,9 @@ MAY_IMPORT = {
     "models": {*BASE, "native", "weights", "text"},
     "engine": {*BASE, "native", "weights", "text", "models"},
     "server": {*BASE, "native", "weights", "text", "models", "engine"},
+    "weigh": {*BASE},
     "bench": {*BASE, "native", "weights", "text", "models", "engine", "__init__"},
-    "cli": {*BASE, "native", "weights", "text", "models", "engine", "server", "bench", "__init__"},
+    "cli": {*BASE, "native", "weights", "text", "models", "engine", "server", "bench", "weigh", "__init__"},
     "__init__": {"errors", "engine"},
     "__main__": {"cli"},
 }
