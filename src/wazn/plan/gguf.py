@@ -1,0 +1,134 @@
+"""A shape from the header of a GGUF file: its own tensors, exactly, and caches from its metadata.
+
+Reads the table of tensors, no weight. Metadata are renamed to the facts of a ``config.json`` so
+that one reader serves both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from wazn.errors import UnsupportedModel
+from wazn.plan.facts import Facts
+from wazn.plan.families import FAMILIES, build_shape
+from wazn.plan.shape import Role, Shape, Weights
+from wazn.weights.container import TensorInfo
+from wazn.weights.gguf import GGUF
+
+ARCHITECTURES = {
+    "llama": "llama",
+    "llama4": "llama4",
+    "qwen2": "qwen2",
+    "qwen2moe": "qwen2_moe",
+    "qwen3": "qwen3",
+    "qwen3moe": "qwen3_moe",
+    "qwen3next": "qwen3_next",
+    "qwen35": "qwen3_5",
+    "qwen35moe": "qwen3_5_moe",
+    "seed_oss": "seed_oss",
+    "ernie4_5": "ernie4_5",
+    "ernie4_5-moe": "ernie4_5_moe",
+    "gpt-oss": "gpt_oss",
+    "grok": "grok",
+    "deepseek2": "deepseek_v3",
+}
+
+FACTS = {
+    "block_count": "num_hidden_layers",
+    "context_length": "max_position_embeddings",
+    "embedding_length": "hidden_size",
+    "feed_forward_length": "intermediate_size",
+    "attention.head_count": "num_attention_heads",
+    "attention.head_count_kv": "num_key_value_heads",
+    "attention.key_length": "head_dim",
+    "attention.sliding_window": "sliding_window",
+    "attention.q_lora_rank": "q_lora_rank",
+    "attention.kv_lora_rank": "kv_lora_rank",
+    "rope.dimension_count": "qk_rope_head_dim",
+    "attention.value_length_mla": "v_head_dim",
+    "expert_count": "num_experts",
+    "expert_used_count": "num_experts_per_tok",
+    "expert_feed_forward_length": "moe_intermediate_size",
+    "leading_dense_block_count": "first_k_dense_replace",
+    "full_attention_interval": "full_attention_interval",
+    "ssm.conv_kernel": "linear_conv_kernel_dim",
+    "ssm.state_size": "linear_key_head_dim",
+    "ssm.group_count": "linear_num_key_heads",
+    "ssm.time_step_rank": "linear_num_value_heads",
+}
+
+
+def read_gguf(path: Path) -> Shape:
+    """The shape of a GGUF file; raises BadFile or UnsupportedModel."""
+    with GGUF(path) as container:
+        metadata, tensors = container.metadata, container.tensors
+    architecture = metadata.get("general.architecture")
+    family = ARCHITECTURES.get(architecture) if isinstance(architecture, str) else None
+    if family is None:
+        raise UnsupportedModel(
+            f"{path}: the architecture {str(architecture)[:60]!r} cannot be planned; known are "
+            f"{', '.join(ARCHITECTURES)}."
+        )
+    shape = build_shape(family, Facts(f"{path}", _facts(metadata, f"{architecture}.", tensors)))
+    return replace(shape, weights=tuple(_weights(tensors.values())))
+
+
+def _facts(
+    metadata: Mapping[str, Any], prefix: str, tensors: Mapping[str, TensorInfo]
+) -> dict[str, Any]:
+    values = {
+        name: metadata[prefix + key] for key, name in FACTS.items() if prefix + key in metadata
+    }
+    if not values.get("num_experts"):
+        values = {name: v for name, v in values.items() if "expert" not in name}
+        values.pop("moe_intermediate_size", None)
+    if "token_embd.weight" in tensors:
+        values["vocab_size"] = tensors["token_embd.weight"].shape[0]
+    key, rope = metadata.get(f"{prefix}attention.key_length_mla"), values.get("qk_rope_head_dim")
+    if isinstance(key, int) and isinstance(rope, int):
+        values["qk_nope_head_dim"] = key - rope
+    inner, heads = metadata.get(f"{prefix}ssm.inner_size"), values.get("linear_num_value_heads")
+    if isinstance(inner, int) and isinstance(heads, int) and heads:
+        values["linear_value_head_dim"] = inner // heads
+    if prefix == "gpt-oss.":
+        layers = values.get("num_hidden_layers")
+        count = layers if isinstance(layers, int) and 0 < layers <= 4096 else 0
+        values["layer_types"] = [
+            "full_attention" if index % 2 else "sliding_attention" for index in range(count)
+        ]
+    return values
+
+
+def _weights(tensors: Iterable[TensorInfo]) -> Iterable[Weights]:
+    held = list(tensors)
+    is_tied = all(tensor.name != "output.weight" for tensor in held)
+    for tensor in held:
+        count = prod(tensor.shape[:-2]) if len(tensor.shape) > 2 else 1
+        rows = tensor.shape[-2] if len(tensor.shape) > 1 else 1
+        bits = tensor.nbytes * 8 / prod(tensor.shape)
+        yield Weights(role_of(tensor, is_tied), rows, tensor.shape[-1], count, bits)
+
+
+def role_of(tensor: TensorInfo, is_tied: bool) -> Role:
+    """What a tensor is for, by the names that GGUF gives."""
+    name = tensor.name
+    if name == "token_embd.weight":
+        return "head" if is_tied else "embedding"
+    if name == "output.weight":
+        return "head"
+    if len(tensor.shape) == 1:
+        return "vector"
+    if "_exps." in name:
+        return "expert" if name.endswith(".weight") else "vector"
+    if "ffn_gate_inp" in name:
+        return "router"
+    if "_shexp." in name:
+        return "shared"
+    return "dense" if ".ffn_" in name else "attention"
+
+
+assert set(ARCHITECTURES.values()) <= set(FAMILIES)
