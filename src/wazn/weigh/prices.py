@@ -111,9 +111,8 @@ class Quote:
 
 def bundled_rows() -> tuple[PriceRow, ...]:
     """The rows that come with wazn."""
-    path = files("wazn.weigh") / "prices.csv"
-    with path.open(encoding="utf-8", newline="") as lines:
-        return tuple(read_rows(lines, "prices.csv"))
+    text = (files("wazn.weigh") / "prices.csv").read_text(encoding="utf-8")
+    return tuple(read_rows(text.splitlines(), "prices.csv"))
 
 
 def read_rows(lines: Iterable[str], where: str) -> Iterator[PriceRow]:
