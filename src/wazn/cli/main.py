@@ -45,6 +45,12 @@ COMMANDS = {
     "cost": CommandEntry(
         "wazn.cli.cost:cost", "Compare an API's price with running a model yourself."
     ),
+    "weigh": CommandEntry(
+        "wazn.cli.weigh:weigh", "Say who leads, by which definition, since when."
+    ),
+    "report": CommandEntry(
+        "wazn.cli.report:report", "Write who leads as one HTML page, complete in itself."
+    ),
     "doctor": CommandEntry(
         "wazn.cli.doctor:doctor", "Say what this machine can run, and how fast."
     ),

@@ -1,0 +1,94 @@
+"""A dump of the Hub's listing in Parquet, one row a repository, as the table `readings`.
+
+Columns are found by their names in the Hub's own spelling or in that of its dumps: `id`;
+`downloads` or `downloads_30d`; `downloadsAllTime` or `downloads_all_time`; `pipeline_tag`;
+`createdAt` or `created_at`; `tags`, whose `base_model:` entries give the lineage. A lens whose
+columns are missing is refused by name. Nothing of a dump is stored.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from wazn.errors import BadFile, BadRequest
+from wazn.weigh.counting import By, Line, count
+from wazn.weigh.lens import Lens, Reading
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+DEFINITION = "hub-api"
+SOURCE = "dump"
+
+_SPELLINGS = {
+    "downloads_30d": ("downloads", "downloads_30d"),
+    "downloads_all_time": ("downloadsAllTime", "downloads_all_time"),
+    "pipeline": ("pipeline_tag",),
+    "created": ("createdAt", "created_at"),
+    "tags": ("tags",),
+}
+_BASE = r"base_model:(?:[a-z]+:)?([^\s,\]\"'']+/[^\s,\]\"'']+)"
+
+
+def is_for_dumps(lens: Lens) -> bool:
+    """Whether one snapshot of the Hub's listing can answer a lens."""
+    of_listing = any(reading.definition == DEFINITION for reading in lens.readings)
+    return of_listing and lens.counter != "increase" and lens.metric in _SPELLINGS
+
+
+def line_of_dump(
+    connection: DuckDBPyConnection, path: Path, lens: Lens, by: By, day: date
+) -> Line | None:
+    """The line of a lens over a dump taken on `day`; None when nothing in it is counted.
+
+    Raises BadFile for a file that is no such dump and BadRequest for a lens that one cannot answer.
+    """
+    if not is_for_dumps(lens):
+        raise BadRequest(f"lens {lens.id} cannot be answered by one dump of the Hub.")
+    reading = next(one for one in lens.readings if one.definition == DEFINITION)
+    _create_readings(connection, path, lens, reading, day)
+    snapshots = count(connection, lens, reading, by)
+    return Line(lens, reading, SOURCE, snapshots) if snapshots else None
+
+
+def _create_readings(
+    connection: DuckDBPyConnection, path: Path, lens: Lens, reading: Reading, day: date
+) -> None:
+    columns = _columns(connection, path)
+
+    def column(name: str) -> str:
+        for spelling in _SPELLINGS.get(name, (name,)):
+            if spelling in columns:
+                return f'"{spelling}"'
+        wanted = " or ".join(_SPELLINGS.get(name, (name,)))
+        raise BadFile(f"{path} has no column {wanted}, which lens {lens.id} needs.")
+
+    is_dated = reading.created_after is not None or lens.max_age_days is not None
+    pipeline = column("pipeline") if reading.pipelines else "NULL::VARCHAR"
+    created = f"CAST({column('created')} AS DATE)" if is_dated else "NULL::DATE"
+    base = "NULL::VARCHAR"
+    if lens.country_rule == "lineage":
+        found = f"regexp_extract({column('tags')}::VARCHAR, '{_BASE}', 1)"
+        base = f"CASE WHEN {found} <> '' THEN 'hf:' || {found} END"
+    place = str(path).replace("'", "''")
+    connection.execute(
+        f"CREATE OR REPLACE TEMP VIEW readings AS SELECT DATE '{day}' AS as_of, "
+        f"'hf:' || {column('id')} AS entity, CAST({column(lens.metric)} AS DOUBLE) AS value, "
+        f"{pipeline} AS pipeline, {base} AS base, {created} AS created, "
+        "NULL::TIMESTAMP AS captured_at, NULL::VARCHAR AS raw_sha256 "
+        f"FROM read_parquet('{place}') WHERE {column(lens.metric)} >= 0"
+    )
+
+
+def _columns(connection: DuckDBPyConnection, path: Path) -> set[str]:
+    import duckdb
+
+    place = str(path).replace("'", "''")
+    try:
+        rows = connection.execute(f"DESCRIBE FROM read_parquet('{place}')").fetchall()
+    except duckdb.Error as error:
+        reason = str(error).splitlines()[0]
+        raise BadFile(f"{path} cannot be read as a dump in Parquet: {reason}.") from None
+    return {str(row[0]) for row in rows}
