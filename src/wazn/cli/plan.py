@@ -89,10 +89,10 @@ class Forecast:
 
 @with_options
 def plan(asked: PlanOptions, machine: MachineOptions, hardware: HardwareOptions) -> None:
-    """Say what a model would need and how fast it would be here.
+    """Say what a model would need here, before any download.
 
-    From its configuration alone and two seconds of measuring this machine; no weight is
-    downloaded. Describe another machine with --bandwidth, --compute and --memory.
+    Memory by part, speed and cost, from its configuration alone and two seconds of measuring
+    this machine; no weight is read. Describe another machine with --bandwidth, --compute and --memory.
 
     \b
     Example:

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from wazn.errors import UnsupportedModel
-from wazn.plan.facts import Facts
-from wazn.plan.families import FAMILIES, build_shape
+from wazn.plan.facts import MAX_LAYERS, Facts
+from wazn.plan.families import build_shape
 from wazn.plan.shape import Role, Shape, Weights
 from wazn.weights.container import TensorInfo
 from wazn.weights.gguf import GGUF
@@ -62,6 +62,15 @@ FACTS = {
 }
 
 
+EXPERT_FACTS = (
+    "num_experts",
+    "num_experts_per_tok",
+    "moe_intermediate_size",
+    "first_k_dense_replace",
+)
+LLAMA4_CHUNK = 8192
+
+
 def read_gguf(path: Path) -> Shape:
     """The shape of a GGUF file; raises BadFile or UnsupportedModel."""
     with GGUF(path) as container:
@@ -80,27 +89,43 @@ def read_gguf(path: Path) -> Shape:
 def _facts(
     metadata: Mapping[str, Any], prefix: str, tensors: Mapping[str, TensorInfo]
 ) -> dict[str, Any]:
-    values = {
-        name: metadata[prefix + key] for key, name in FACTS.items() if prefix + key in metadata
-    }
+    """Metadata under the names of a ``config.json``; of one number a layer, the largest."""
+
+    def stated(key: str) -> Any:
+        value = metadata.get(prefix + key)
+        return max(value, default=None) if isinstance(value, list | tuple) else value
+
+    values = {name: stated(key) for key, name in FACTS.items() if stated(key) is not None}
     if not values.get("num_experts"):
-        values = {name: v for name, v in values.items() if "expert" not in name}
-        values.pop("moe_intermediate_size", None)
+        for name in EXPERT_FACTS:
+            values.pop(name, None)
     if "token_embd.weight" in tensors:
         values["vocab_size"] = tensors["token_embd.weight"].shape[0]
-    key, rope = metadata.get(f"{prefix}attention.key_length_mla"), values.get("qk_rope_head_dim")
-    if isinstance(key, int) and isinstance(rope, int):
+    rope = values.get("qk_rope_head_dim")
+    key = stated("attention.key_length_mla") or stated("attention.key_length")
+    if "kv_lora_rank" in values and isinstance(key, int) and isinstance(rope, int):
         values["qk_nope_head_dim"] = key - rope
-    inner, heads = metadata.get(f"{prefix}ssm.inner_size"), values.get("linear_num_value_heads")
+        values.setdefault("v_head_dim", stated("attention.value_length"))  # of older files
+    inner, heads = stated("ssm.inner_size"), values.get("linear_num_value_heads")
     if isinstance(inner, int) and isinstance(heads, int) and heads:
         values["linear_value_head_dim"] = inner // heads
+    return values | _layer_kinds(prefix, values.get("num_hidden_layers"))
+
+
+def _layer_kinds(prefix: str, layers: object) -> dict[str, Any]:
+    """Which layers see only a window, where the architecture says it and the file does not."""
+    if not isinstance(layers, int) or not 0 < layers <= MAX_LAYERS:
+        return {}
     if prefix == "gpt-oss.":
-        layers = values.get("num_hidden_layers")
-        count = layers if isinstance(layers, int) and 0 < layers <= 4096 else 0
-        values["layer_types"] = [
-            "full_attention" if index % 2 else "sliding_attention" for index in range(count)
-        ]
-    return values
+        kinds = ("sliding_attention", "full_attention")
+    elif prefix == "llama4.":
+        kinds = (*3 * ("chunked_attention",), "full_attention")
+    else:
+        return {}
+    return {
+        "layer_types": [kinds[index % len(kinds)] for index in range(layers)],
+        "attention_chunk_size": LLAMA4_CHUNK,
+    }
 
 
 def _weights(tensors: Iterable[TensorInfo]) -> Iterable[Weights]:
@@ -129,6 +154,3 @@ def role_of(tensor: TensorInfo, is_tied: bool) -> Role:
     if "_shexp." in name:
         return "shared"
     return "dense" if ".ffn_" in name else "attention"
-
-
-assert set(ARCHITECTURES.values()) <= set(FAMILIES)

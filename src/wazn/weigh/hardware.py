@@ -108,7 +108,7 @@ def describe_hardware(
             given.price_usd,
             "USD",
             _spread(dollars, PRICE_SPREAD),
-            f"assumed: {BASE_USD:g} USD, {CORE_USD:g} a core, {GIB_USD:g} a GiB",
+            f"assumed: {BASE_USD:g} USD, {CORE_USD:g} a core, {GIB_USD:g} a GiB free",
         ),
         lifetime=_figure(given.lifetime_years, "years", LIFETIME_YEARS, "assumed"),
         watts_busy=_watts(
