@@ -92,7 +92,7 @@ def plan(asked: PlanOptions, machine: MachineOptions, hardware: HardwareOptions)
     """Say what a model would need here, before any download.
 
     Memory by part, speed and cost, from its configuration alone and two seconds of measuring
-    this machine; no weight is read. Describe another machine with --bandwidth, --compute and --memory.
+    this machine; no weight is read. --bandwidth, --compute and --memory describe another one.
 
     \b
     Example:
