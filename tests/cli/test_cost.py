@@ -84,7 +84,7 @@ def test_what_the_owner_says_is_taken_and_shown(wazn: Run) -> None:
     assert "machine price    0 USD, given" in outcome.stdout
     assert "price of power   0.1 USD per kWh, given" in outcome.stdout
     answer = json.loads(wazn(*ASKED, *DAY, "--against", "gpt-5", *given, "--json").stdout)
-    assert answer["hardware"]["power when busy"]["value"]["middle"] == 60
+    assert answer["hardware"]["watts_busy"]["value"]["middle"] == 60
 
 
 def test_measured_watts_are_used_where_a_counter_can_be_read(

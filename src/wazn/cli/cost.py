@@ -210,7 +210,7 @@ def to_object(answer: Answer) -> dict[str, Any]:
         "model": answer.model,
         "format": answer.format,
         "machine": asdict(answer.machine),
-        "hardware": {name: asdict(one) for name, one in answer.hardware.figures().items()},
+        "hardware": asdict(answer.hardware),
         "throughput": asdict(answer.throughput),
         "tokens_per_day": answer.demand.tokens_per_day,
         "input_share": float(answer.demand.mix.input_share),

@@ -227,7 +227,7 @@ def to_object(forecast: Forecast) -> dict[str, Any]:
         "kv": forecast.kv,
         "published": [asdict(one) for one in subject.published],
         "machine": asdict(forecast.machine),
-        "hardware": {name: asdict(one) for name, one in forecast.hardware.figures().items()},
+        "hardware": asdict(forecast.hardware),
         "forecast_error": forecast.error,
         "loads": [
             {
