@@ -48,6 +48,9 @@ COMMANDS = {
     "weigh": CommandEntry(
         "wazn.cli.weigh:weigh", "Say who leads, by which definition, since when."
     ),
+    "observe": CommandEntry(
+        "wazn.cli.observe:observe", "Collect adoption counters and prices, or import series."
+    ),
     "report": CommandEntry(
         "wazn.cli.report:report", "Write who leads as one HTML page, complete in itself."
     ),

@@ -43,6 +43,11 @@ def region_changes() -> list[Change]:
     return sorted(rows, key=lambda change: (change.day, change.publisher.lower()))
 
 
+def publishers(namespace: str) -> list[str]:
+    """The publishers of a name space (`hf`, `ms`) that the map knows, as they spell themselves."""
+    return [row["publisher"] for row in _rows("publishers") if row["namespace"] == namespace]
+
+
 def families() -> list[tuple[str, str]]:
     """Family and the pattern (for lower-case names without their publisher) that tells it."""
     return [(row["family"], row["pattern"]) for row in _rows("families")]
@@ -61,6 +66,9 @@ def create_tables(connection: DuckDBPyConnection, day: date) -> None:
     for change in region_changes():
         if change.day <= day:
             listed[change.namespace, change.publisher.lower()][0] = change.after
+    for (namespace, publisher), place in [*listed.items()]:
+        if namespace == "hf":  # most publishers go by the same name on ModelScope
+            listed.setdefault(("ms", publisher), place)
     publishers = [(*key, *value) for key, value in listed.items()]
     _create(connection, "publishers(namespace, publisher, region, lab)", publishers)
     prefixes = [(row["prefix"], row["region"], row["lab"] or row["prefix"]) for row in _ollama()]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -23,6 +23,8 @@ from wazn.weigh.folders import Folders
 from wazn.weigh.history import new_faults
 from wazn.weigh.journal import Entry, Journal, Remark
 from wazn.weigh.observation import Observation
+from wazn.weigh.price_keeping import keep_rows
+from wazn.weigh.prices import PriceRow
 from wazn.weigh.sources import Answer, Page, Request, Source
 from wazn.weigh.sources.answers import BadAnswer, page_fault
 from wazn.weigh.sources.client import Client, Pace, Refused, Response
@@ -55,6 +57,7 @@ class Summary:
     num_entities: int = 0
     num_rows: int = 0
     num_new: int = 0
+    left_out: Counter[str] = field(default_factory=Counter)
     faults: list[Fault] = field(default_factory=list)
     record: Path = Path()
 
@@ -76,6 +79,7 @@ class Capture:
         self._seen: dict[tuple[str, date], float] = {}
         self._failed: list[str] = []
         self._circles: list[str] = []
+        self._price_rows: list[PriceRow] = []
         self._in_a_row = 0
 
     def run(self, *, partial: bool = False) -> Summary:
@@ -188,6 +192,8 @@ class Capture:
     def _take_in(self, request: Request, page: Page, summary: Summary) -> None:
         """Count a page, compare it with those before, and queue what follows from it."""
         summary.faults += page.faults
+        summary.left_out += page.left_out
+        self._price_rows += page.price_rows
         summary.num_rows += len(page.observations)
         is_new = self._note_entities(page, summary)
         day = summary.as_of
@@ -253,6 +259,9 @@ class Capture:
         num_new = 0
         while chunk := list(itertools.islice(rows, ROWS_AT_ONCE)):
             num_new += self._folders.store.append(chunk)
+        if self._price_rows:
+            path = self._folders.prices / f"{self._source.name}.csv"
+            keep_rows(path, self._price_rows, dated=self._source.dates_prices)
         return num_new
 
     def _rows(self, as_of: date) -> Iterator[Observation]:

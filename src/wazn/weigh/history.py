@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from wazn.weigh.faults import (
     FALL_WORTH_NAMING,
@@ -75,6 +75,29 @@ def all_faults(connection: DuckDBPyConnection) -> list[tuple[Counted, Fault]]:
             _load(connection, counted)
             found += [(counted, fault) for fault in faults_of_line(connection, counted, None)]
     return found
+
+
+class StoredLine(NamedTuple):
+    """What is stored of one metric; properties are told together."""
+
+    source: str
+    definition: str
+    metric: str
+    first: date
+    last: date
+    num_days: int
+    num_rows: int
+
+
+def stored_lines(connection: DuckDBPyConnection) -> list[StoredLine]:
+    """Everything in the view `observations`, by source, definition and metric."""
+    rows = connection.execute(
+        "SELECT source, definition, "
+        "CASE WHEN metric LIKE 'is:%' THEN split_part(metric, '=', 1) ELSE metric END AS told, "
+        "min(as_of), max(as_of), count(DISTINCT as_of), count(*) FROM observations "
+        "GROUP BY source, definition, told ORDER BY source, definition, told"
+    ).fetchall()
+    return [StoredLine(*row) for row in rows]
 
 
 def _load(connection: DuckDBPyConnection, counted: Counted) -> None:

@@ -7,6 +7,7 @@ answers are the same for all.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date
@@ -15,6 +16,7 @@ from typing import Protocol
 from wazn.weigh.faults import Fault
 from wazn.weigh.history import Counted
 from wazn.weigh.observation import Observation
+from wazn.weigh.prices import PriceRow
 from wazn.weigh.sources.client import Response, Service
 
 
@@ -40,11 +42,13 @@ class Answer:
 
 @dataclass(slots=True)
 class Page:
-    """What an answer says."""
+    """What an answer says. `left_out` counts, by reason, entries that nobody asked for."""
 
     observations: list[Observation] = field(default_factory=list)
+    price_rows: list[PriceRow] = field(default_factory=list)
     more: list[Request] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
+    left_out: Counter[str] = field(default_factory=Counter)
 
 
 class Source(Protocol):
@@ -60,6 +64,10 @@ class Source(Protocol):
     @property
     def counted(self) -> Sequence[Counted]:
         """The lines of numbers it adds to; the first has every entity it counts."""
+
+    @property
+    def dates_prices(self) -> bool:
+        """Whether its price rows say themselves since when they hold."""
 
     @property
     def complete_for(self) -> frozenset[str] | None:

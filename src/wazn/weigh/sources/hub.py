@@ -61,6 +61,7 @@ class Hub:
     """
 
     name = "hub"
+    dates_prices = False
     counted: Sequence[Counted] = (
         Counted(SOURCE, DEFINITION, "downloads_30d"),
         Counted(SOURCE, DEFINITION, "downloads_all_time"),

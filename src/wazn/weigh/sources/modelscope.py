@@ -62,6 +62,7 @@ class ModelScope:
     """ModelScope, or a mirror of it, asked for everything of some owners."""
 
     name = "modelscope"
+    dates_prices = False
     counted: Sequence[Counted] = (Counted(SOURCE, DEFINITION, "downloads_all_time"),)
 
     def __init__(self, settings: Settings, owners: Sequence[str]) -> None:

@@ -31,6 +31,7 @@ class Ollama:
     """Ollama's site, or a mirror of it."""
 
     name = "ollama"
+    dates_prices = False
     complete_for = None
     counted: Sequence[Counted] = (Counted(SOURCE, DEFINITION, "pulls"),)
 
