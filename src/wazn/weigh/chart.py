@@ -12,8 +12,8 @@ from datetime import date
 from html import escape
 from math import ceil, floor, log10
 
-WIDTH, HEIGHT = 640, 300
-LEFT, RIGHT, TOP, BOTTOM = 62, 150, 46, 34
+WIDTH, HEIGHT = 440, 270
+LEFT, RIGHT, TOP, BOTTOM = 58, 98, 46, 34
 
 STYLE = """
 text{font-family:system-ui,'Noto Sans','Noto Sans Arabic','DejaVu Sans',sans-serif;
@@ -77,7 +77,7 @@ def draw(chart: Chart) -> str:
     parts += _names(chart, scale)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" '
-        f'role="img" aria-label="{escape(chart.title)}">{"".join(parts)}</svg>'
+        f'direction="ltr" role="img" aria-label="{escape(chart.title)}">{"".join(parts)}</svg>'
     )
 
 
@@ -91,7 +91,7 @@ def sheet(charts: Sequence[Chart]) -> str:
         for index, chart in enumerate(charts)
     )
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{2 * WIDTH}" height="{2 * height}" '
         f'viewBox="0 0 {WIDTH} {height}"><style>{STYLE}</style>'
         f'<rect width="100%" height="100%" fill="#fff"/>{inner}</svg>\n'
     )
@@ -144,12 +144,22 @@ def _log_ticks(low: float, high: float) -> list[float]:
 
 
 def _title(chart: Chart) -> list[str]:
-    if not chart.is_right_to_left:
-        return [f'<text class="title" x="8" y="20">{escape(chart.title)}</text>']
-    return [
-        f'<text class="title" x="{WIDTH - 8}" y="20" direction="rtl" '
-        f'text-anchor="start">{escape(chart.title)}</text>'
-    ]
+    if chart.is_right_to_left:
+        return [_text(chart, WIDTH - 8, 20, chart.title, "title", is_before=True)]
+    return [_text(chart, 8, 20, chart.title, "title")]
+
+
+def _text(
+    chart: Chart, x: float, y: float, text: str, kind: str = "", *, is_before: bool = False
+) -> str:
+    """Text that begins at x, or that ends there when it stands before it, in the page's order."""
+    is_reversed = chart.is_right_to_left
+    anchor = "start" if is_before == is_reversed else "end"
+    direction = "rtl" if is_reversed else "ltr"
+    return (
+        f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}" direction="{direction}" '
+        f'text-anchor="{anchor}">{escape(text)}</text>'
+    )
 
 
 def _grid(chart: Chart, scale: _Scale) -> list[str]:
@@ -160,14 +170,13 @@ def _grid(chart: Chart, scale: _Scale) -> list[str]:
         parts.append(
             f'<line class="{"even" if is_even else "grid"}" x1="{LEFT}" x2="{WIDTH - RIGHT}" '
             f'y1="{y:.1f}" y2="{y:.1f}"/>'
-            f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">'
-            f"{escape(chart.spell(tick))}</text>"
         )
+        parts.append(_text(chart, LEFT - 6, y + 4, chart.spell(tick), is_before=True))
     span = (scale.last - scale.first).days
-    for index in range(4):
-        day = date.fromordinal(scale.first.toordinal() + span * index // 3)
-        if index == 0 or span >= 3:
-            anchor = "start" if index == 0 else "middle"
+    for index in range(3):
+        day = date.fromordinal(scale.first.toordinal() + span * index // 2)
+        if index == 0 or span >= 2:
+            anchor = ("start", "middle", "end")[index]
             parts.append(
                 f'<text x="{scale.x(day):.1f}" y="{HEIGHT - 12}" '
                 f'text-anchor="{anchor}">{day.isoformat()}</text>'
@@ -210,8 +219,6 @@ def _names(chart: Chart, scale: _Scale) -> list[str]:
         x, y = WIDTH - RIGHT + 10, max(scale.y(series.points[-1][1]), lowest)
         lowest = y + 30
         value = chart.spell(series.points[-1][1])
-        parts.append(
-            f'<text class="f{series.index}" x="{x}" y="{y:.1f}">{escape(value)}</text>'
-            f'<text class="f{series.index}" x="{x}" y="{y + 14:.1f}">{escape(series.name)}</text>'
-        )
+        parts.append(_text(chart, x, y, value, f"f{series.index}"))
+        parts.append(_text(chart, x, y + 14, series.name, f"f{series.index}"))
     return parts

@@ -33,10 +33,9 @@ def charts_of(answer: LensAnswer, one: Measured, words: Words) -> list[Chart]:
     if found is None:
         return []
     title = answer.lens.wording[words.language].title
-    first, second = (words.group(name) for name in (found.first, found.second))
     ratio = Chart(
         title=title,
-        series=[Series(f"{first} / {second}", history(one.line, *_sides(one), Rule.AS_COUNTED))],
+        series=[Series("", history(one.line, *_sides(one), Rule.AS_COUNTED))],
         spell=times,
         band=list(_band(one)),
         ahead=_ahead(one),
@@ -56,15 +55,25 @@ def charts_of(answer: LensAnswer, one: Measured, words: Words) -> list[Chart]:
     return [ratio, totals]
 
 
-def published_chart(pairs: Sequence[Pair], title: str, words: Words) -> Chart | None:
-    """The ratios of published pairs of one source and scope; None below two dates."""
+def published_charts(answer: LensAnswer, words: Words) -> list[Chart]:
+    """A chart of the ratio for each series of published pairs with more than one date."""
+    series: dict[tuple[str, ...], list[Pair]] = {}
+    for pair in answer.history:
+        key = (pair.first.metric, pair.first.scope, pair.first.source)
+        series.setdefault(key, []).append(pair)
+    return [
+        _published_chart(answer, pairs, words)
+        for pairs in series.values()
+        if len({pair.first.as_of.last for pair in pairs}) > 1
+    ]
+
+
+def _published_chart(answer: LensAnswer, pairs: Sequence[Pair], words: Words) -> Chart:
     points = sorted((pair.first.as_of.last, pair.ratio) for pair in pairs)
-    if len({day for day, _ in points}) < 2:
-        return None
-    first, second = (words.group(fact.entity) for fact in (pairs[0].first, pairs[0].second))
+    title = f"{answer.lens.wording[words.language].title} ({words.say('kind_published')})"
     return Chart(
         title=title,
-        series=[Series(f"{first} / {second}", points)],
+        series=[Series("", points)],
         spell=times,
         is_ratio=True,
         is_right_to_left=words.language == "ar",

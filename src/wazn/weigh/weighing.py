@@ -77,12 +77,16 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class LensAnswer:
-    """What one lens has to say: measured lines, published pairs and single published figures."""
+    """What one lens has to say: measured lines, published pairs and single published figures.
+
+    `published` are the pairs of the season, `history` all of them up to its end.
+    """
 
     lens: Lens
     measured: list[Measured]
     published: list[Pair]
     single: list[Fact]
+    history: list[Pair]
 
     @property
     def is_empty(self) -> bool:
@@ -151,9 +155,10 @@ def _weigh(
         own = [fact for fact in known if fact.lens == lens.id]
         every_pair = pairs(own, *pair) if pair else []
         published = nearest(every_pair, question.day)
+        earlier = [one for one in every_pair if one.first.as_of.last <= question.day + SEASON]
         in_pairs = {fact.id for one in every_pair for fact in (one.first, one.second)}
         single = [fact for fact in in_season(own, question) if fact.id not in in_pairs]
-        answers.append(LensAnswer(lens, measured, published, single))
+        answers.append(LensAnswer(lens, measured, published, single, earlier))
     return Weighing(
         question=question,
         claims=claims(facts, pair, question.day) if pair else [],

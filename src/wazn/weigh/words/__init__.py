@@ -13,6 +13,9 @@ from importlib.resources import files
 
 from wazn.weigh.lens import Language
 
+LEFT_TO_RIGHT, AS_IT_BEGINS, END = "\u2066", "\u2068", "\u2069"
+"""Unicode's isolates: their inside has a direction of its own."""
+
 _SCALES = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "K"))
 
 
@@ -31,7 +34,16 @@ class Words:
 
     def say(self, key: str, **places: object) -> str:
         """The sentence with its places filled in."""
-        return re.sub(" +([.,;،؛])", r"\1", self._sentences[key].format(**places))
+        spelled = {name: self._placed(str(value)) for name, value in places.items()}
+        return re.sub(" +([.,;،؛])", r"\1", self._sentences[key].format(**spelled))
+
+    def _placed(self, text: str) -> str:
+        """A value as it stands in a sentence: among Arabic letters, dates and Latin text are
+        isolated, or the bidirectional algorithm would show 2025-10-31 as 31-10-2025."""
+        if self.language != "ar" or not re.search("[A-Za-z]|[0-9]-[0-9]|^[+-]", text):
+            return text
+        is_figure = re.fullmatch(r"[0-9.%+-]+", text)
+        return f"{LEFT_TO_RIGHT if is_figure else AS_IT_BEGINS}{text}{END}"
 
     def group(self, name: str) -> str:
         """A group, or an entity such as `country:CN`, as people call it."""
