@@ -4,11 +4,11 @@ A step reads the weights that its rows need, once; reads the caches of its seque
 Reading and multiplying do not overlap (that is what measurements show), so the times add up:
 
     seconds = bytes / (bandwidth x read_share) + products / (compute x multiply_share)
-              + layers x layer_seconds
 
-``Constants`` are the three figures that ``bench/plan_fit.py`` fits to measured runs; the weight of
-a product in each number format relative to a 4-bit one is measured on the kernels. Knows shapes
-and two ceilings; refuses to know what a step is made of beyond that.
+The two shares are what ``bench/plan_fit.py`` fits to measured runs (a third constant, time for each
+layer, came out as nothing); the weight of a product in each number format relative to a 4-bit one
+is measured on the kernels. Knows shapes and two ceilings; refuses to know what a step is made of
+beyond that.
 """
 
 from __future__ import annotations
@@ -47,25 +47,20 @@ class Constants:
 
     read_share: float
     multiply_share: float
-    layer_s: float
     error: float
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What one step does: bytes of memory read, products in units of 4-bit ones, layers passed."""
+    """What one step does: bytes of memory read, products in units of 4-bit ones."""
 
     num_bytes: float
     products: float
-    layers: int
 
     def seconds(self, machine: Machine, constants: Constants) -> float:
         """The time it takes there."""
-        return (
-            self.num_bytes / (machine.bandwidth * constants.read_share)
-            + self.products / (machine.compute * constants.multiply_share)
-            + self.layers * constants.layer_s
-        )
+        reading = self.num_bytes / (machine.bandwidth * constants.read_share)
+        return reading + self.products / (machine.compute * constants.multiply_share)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +128,7 @@ def _step(shape: Shape, rows: int, wanted: int, context: int, sequences: int, kv
         products += rows * attended * kept.macs * ATTENTION_COST
     num_bytes += 2 * sequences * shape.state_bytes  # read and written
     products += rows * shape.state_macs * ATTENTION_COST
-    return Work(num_bytes, products, shape.num_layers)
+    return Work(num_bytes, products)
 
 
 def _products(part: Weights, shape: Shape, rows: int) -> float:
