@@ -83,6 +83,13 @@ def test_prices_within_a_tenth_of_each_other_agree() -> None:
     assert remark.startswith("the catalogues disagree about input: at most 1 by one")
 
 
+def test_a_price_seen_later_replaces_one_that_was_dated_before() -> None:
+    """A catalogue without dates, captured for the first time after the bundled rows were made."""
+    seen = replace(A_ROW, valid_from=None, captured=date(2026, 11, 20), input=Decimal("3"))
+    assert quote([A_ROW, seen], "small", date(2026, 11, 20)).price(INPUT_ONLY).middle == 3
+    assert quote([A_ROW, seen], "small", date(2026, 10, 1)).price(INPUT_ONLY).middle == 1
+
+
 def test_a_price_of_the_future_is_not_yet_in_force() -> None:
     later = replace(A_ROW, valid_from=date(2027, 1, 1), input=Decimal("9"))
     assert quote([A_ROW, later], "small", date(2026, 12, 31)).price(INPUT_ONLY).high == 1

@@ -116,6 +116,7 @@ def _layer_kinds(prefix: str, layers: object) -> dict[str, Any]:
     """Which layers see only a window, where the architecture says it and the file does not."""
     if not isinstance(layers, int) or not 0 < layers <= MAX_LAYERS:
         return {}
+    kinds: tuple[str, ...]
     if prefix == "gpt-oss.":
         kinds = ("sliding_attention", "full_attention")
     elif prefix == "llama4.":

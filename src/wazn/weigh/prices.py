@@ -206,13 +206,19 @@ def _resolve(rows: Sequence[PriceRow], name: str) -> str:
 
 
 def _in_force(rows: Sequence[PriceRow], as_of: date) -> list[PriceRow]:
-    """Of every catalogue and hours the row that began last; the newest catalogue first."""
+    """Of every catalogue and hours the row that held last; the newest catalogue first.
+
+    That is the one seen last up to the day, and of several the one that began last.
+    """
+
+    def rank(row: PriceRow) -> tuple[date, date]:
+        return _known_until(row, as_of), row.valid_from or date.min
+
     latest: dict[tuple[str, str], PriceRow] = {}
     for row in rows:
         if (row.valid_from or date.min) <= as_of:
             key = (row.catalogue_name, row.hours)
-            held = latest.get(key)
-            if held is None or (row.valid_from or date.min) > (held.valid_from or date.min):
+            if key not in latest or rank(row) > rank(latest[key]):
                 latest[key] = row
     return sorted(
         latest.values(),
