@@ -48,6 +48,7 @@ MAY_IMPORT = {
     "__main__": {"cli"},
 }
 SERVER_ONLY = ("wazn.server", "fastapi", "starlette", "uvicorn", "zmq")
+OBSERVATORY_ONLY = ("wazn.weigh", "wazn.plan", "duckdb", "statsmodels")
 NETWORK_ONLY = ("httpx", "huggingface_hub", "requests", "urllib3")
 
 
@@ -132,7 +133,7 @@ def _among(modules: list[str], names: tuple[str, ...]) -> list[str]:
 def test_importing_wazn_loads_nothing_else() -> None:
     modules = _modules_after("import wazn")
     assert _among(modules, ("wazn",)) == ["wazn"]
-    assert not _among(modules, ("numpy", *SERVER_ONLY, *NETWORK_ONLY))
+    assert not _among(modules, ("numpy", *SERVER_ONLY, *NETWORK_ONLY, *OBSERVATORY_ONLY))
 
 
 def test_chat_loads_neither_server_nor_network(tmp_path: Path) -> None:
@@ -142,4 +143,4 @@ def test_chat_loads_neither_server_nor_network(tmp_path: Path) -> None:
         *("chat", str(model), "-p", "Hi", "--max-tokens", "2"),
     )
     assert "wazn.engine.engine" in modules
-    assert not _among(modules, (*SERVER_ONLY, *NETWORK_ONLY))
+    assert not _among(modules, (*SERVER_ONLY, *NETWORK_ONLY, *OBSERVATORY_ONLY))
