@@ -30,10 +30,10 @@ def parse_day(text: str) -> date:
 
 
 def parse_pair(text: str) -> tuple[str, str]:
-    """``CN:US`` → both names."""
-    first, found, second = text.partition(":")
+    """``CN:US`` → both names; a comma separates names that have a colon in them."""
+    first, found, second = text.partition("," if "," in text else ":")
     if not found or not first or not second or first == second:
-        raise typer.BadParameter(f"'{text}' is not a pair such as CN:US.")
+        raise typer.BadParameter(f"'{text}' is not a pair such as CN:US or hf:Qwen/a,hf:google/b.")
     return first, second
 
 
@@ -51,10 +51,8 @@ class WeighOptions:
         Literal["country", "lab", "family", "model"], typer.Option(help="Whom to compare.")
     ] = "country"
     pair: Annotated[
-        tuple[str, str] | None,
-        typer.Option(
-            parser=parse_pair, metavar="A:B", help="Which two; else CN:US, or the two largest."
-        ),
+        str | None,
+        typer.Option(metavar="A:B", help="Which two; else CN:US, or the two largest."),
     ] = None
     explain: Annotated[bool, typer.Option("--explain", help="Show every row behind it.")] = False
     csv: Annotated[bool, typer.Option("--csv", help="Print a table for programs.")] = False
@@ -127,7 +125,7 @@ def _question(options: WeighOptions) -> Question:
         day=options.as_of or date.today(),
         lenses=choose(load_lenses(), options.lens or []),
         by=options.by,
-        pair=options.pair,
+        pair=parse_pair(options.pair) if options.pair else None,
         explain=options.explain,
     )
 

@@ -18,7 +18,7 @@ from wazn.weigh.store import ObservationStore
 from wazn.weigh.weighing import Question
 from wazn.weigh.words import share
 
-MAX_PAIRS = 12
+MAX_PAIRS = 6
 """Pairs of one line and one grouping: the largest groups that have no name for unknown."""
 
 _NOBODY = ("UNKNOWN", "OTHER", "other")

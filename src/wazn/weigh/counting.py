@@ -80,6 +80,8 @@ def lines_of_store(
 ) -> Iterator[Line]:
     """The lines of a lens over the view `observations`, up to a day."""
     for reading in lens.readings:
+        if reading.of_publishers and by in ("family", "model"):
+            continue
         sources = connection.execute(
             "SELECT DISTINCT source FROM observations "
             "WHERE metric = ? AND definition = ? AND as_of <= ? ORDER BY source",

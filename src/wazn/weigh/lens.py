@@ -41,6 +41,7 @@ class Reading:
     `pipelines` and `created_after` need the properties of the entities; `exclude` is a pattern for
     names without their publisher; `listed_publishers` keeps those whose region is known;
     `panel_from` names the definition whose publishers decide who was there, else its own.
+    `of_publishers` says that entities are publishers, which have neither families nor models.
     """
 
     definition: str
@@ -49,6 +50,7 @@ class Reading:
     listed_publishers: bool = False
     created_after: date | None = None
     panel_from: str = ""
+    of_publishers: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +113,13 @@ def parse_lens(name: str, text: str) -> Lens:
 def _reading(given: dict[str, Any]) -> Reading:
     given["pipelines"] = tuple(given.get("pipelines", ()))
     reading = Reading(**given)
-    kinds = {"definition": str, "exclude": str, "listed_publishers": bool, "panel_from": str}
-    for name, kind in kinds.items():
-        if type(getattr(reading, name)) is not kind:
-            raise ValueError(f"{name} must be a {kind.__name__}")
+    for kind, names in (
+        (str, ("definition", "exclude", "panel_from")),
+        (bool, ("listed_publishers", "of_publishers")),
+    ):
+        for name in names:
+            if type(getattr(reading, name)) is not kind:
+                raise ValueError(f"{name} must be a {kind.__name__}")
     if not all(isinstance(one, str) for one in reading.pipelines):
         raise ValueError("pipelines must be strings")
     if reading.created_after is not None and type(reading.created_after) is not date:

@@ -164,9 +164,9 @@ def _revision_log(revisions: Revisions, words: Words) -> Iterator[str]:
     if not revisions.shown:
         yield f"<p>{escape(words.say('report_no_restated'))}</p>"
         return
-    names = ("day", "entity", "metric", "before", "after", "captured", "source")
+    restated = ("day", "entity", "metric", "before", "after", "captured", "source")
     yield _table(
-        [words.say(f"column_{name}") for name in names],
+        [words.say(f"column_{name}") for name in restated],
         [
             [
                 *(str(one.day), one.entity, words.metric(one.metric)),
