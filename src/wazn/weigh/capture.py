@@ -18,16 +18,17 @@ from pathlib import Path
 from typing import Protocol
 
 from wazn.errors import BadFile, BadRequest, FetchError
+from wazn.weigh.durable import remove_leftovers
 from wazn.weigh.faults import Fault, FaultKind
 from wazn.weigh.folders import Folders
 from wazn.weigh.history import new_faults
-from wazn.weigh.journal import Entry, Journal, Remark
+from wazn.weigh.journal import Entry, Header, Journal, Remark
 from wazn.weigh.observation import Observation
 from wazn.weigh.price_keeping import keep_rows
 from wazn.weigh.prices import PriceRow
 from wazn.weigh.sources import Answer, Page, Request, Source
 from wazn.weigh.sources.answers import BadAnswer, page_fault
-from wazn.weigh.sources.client import Client, Pace, Refused, Response
+from wazn.weigh.sources.client import AskedToPause, Client, Pace, Refused, Response
 
 MAX_REQUESTS = 20_000
 """The whole Hub is about 2 500 pages of a thousand repositories."""
@@ -72,8 +73,9 @@ class Capture:
         self._listener = listener
         first = source.first()
         self._queue = deque(first)
-        self._known = {request.url for request in first}
-        scope = hashlib.sha256("\n".join(sorted(self._known)).encode()).hexdigest()[:12]
+        self._first = frozenset(request.url for request in first)
+        self._known = set(self._first)
+        scope = hashlib.sha256("\n".join(sorted(self._first)).encode()).hexdigest()[:12]
         self._name = f"{source.name}-{scope}"
         self._journal = Journal(folders.unfinished, self._name)
         self._seen: dict[tuple[str, date], float] = {}
@@ -89,6 +91,7 @@ class Capture:
         next run. Raises StorageError and BadRequest (another process is at it) too.
         """
         with self._journal.locked():
+            remove_leftovers(self._folders.observations)
             began = self._pace.now()
             header = self._journal.take_up(self._source.name, began)
             summary = Summary(self._source.name, header.as_of)
@@ -99,7 +102,7 @@ class Capture:
                 client.close()
             self._require_all(summary, partial=partial)
             summary.num_new = self._store(summary)
-            summary.faults += self._new_faults(header.began)
+            summary.faults += self._new_faults(header)
             self._end(summary)
         return summary
 
@@ -142,6 +145,8 @@ class Capture:
             if refusal.status in (401, 403):
                 raise
             failure = str(refusal)
+        except AskedToPause:
+            raise
         except FetchError as error:
             failure = str(error)
         else:
@@ -201,7 +206,7 @@ class Capture:
             fault = None
             if follower.url in self._known:
                 fault = (FaultKind.PAGE_LOOP, f"names {follower.url} as next, which was asked for")
-            elif not is_new:
+            elif not is_new and request.url not in self._first:
                 fault = (FaultKind.REPEATED_PAGE, "lists nothing that earlier pages did not")
             if fault is not None:
                 summary.faults.append(Fault(fault[0], request.what, "", day, day, fault[1]))
@@ -246,12 +251,13 @@ class Capture:
                 "only for what is missing, or add --partial to store what came."
             )
 
-    def _new_faults(self, began: datetime) -> list[Fault]:
+    def _new_faults(self, header: Header) -> list[Fault]:
+        known = (header.began, header.as_of, self._source.complete_for)
         connection = self._folders.store.connect()
         return [
             fault
             for counted in self._source.counted
-            for fault in new_faults(connection, counted, began, self._source.complete_for)
+            for fault in new_faults(connection, counted, *known)
         ]
 
     def _store(self, summary: Summary) -> int:

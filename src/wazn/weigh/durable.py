@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
@@ -16,6 +17,9 @@ from wazn.errors import StorageError
 
 ASIDE = ".aside-"
 """How the names of unfinished files begin; no reader takes them for content."""
+
+LEFTOVER_S = 3600.0
+"""No file takes an hour to write, so an unfinished one of that age is nobody's."""
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -32,6 +36,16 @@ def write_whole(path: Path, content: bytes) -> None:
         finally:
             aside.unlink(missing_ok=True)
         sync_folder(path.parent)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove unfinished files, at any depth, that a killed process left an hour ago or more."""
+    oldest = time.time() - LEFTOVER_S
+    with storage_errors(folder):
+        for path in folder.rglob(f"{ASIDE}*"):
+            with suppress(FileNotFoundError):  # another process was faster
+                if path.stat().st_mtime < oldest:
+                    path.unlink()
 
 
 def append_line(path: Path, line: bytes) -> None:

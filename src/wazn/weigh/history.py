@@ -43,9 +43,10 @@ def new_faults(
     connection: DuckDBPyConnection,
     counted: Counted,
     began: datetime,
+    day: date,
     complete_for: frozenset[str] | None,
 ) -> list[Fault]:
-    """The faults that are seen since the capture that began then (UTC).
+    """The faults that are seen since the capture that began then (UTC) and stands for `day`.
 
     `complete_for`: the lower-case publishers of whom everything is listed, None for all.
     """
@@ -54,14 +55,9 @@ def new_faults(
     now = faults_of_line(connection, counted, None)
     before = set(faults_of_line(connection, counted, began))
     found = [fault for fault in now if fault not in before]
-    found += _gone(connection, counted, began, complete_for)
-    row = connection.execute("SELECT max(as_of) FROM line WHERE captured_at >= ?", [began])
-    (day,) = row.fetchone() or (None,)
-    if day is not None:
-        there = "SELECT entity, value FROM line WHERE as_of = ? AND captured_at >= ?"
-        values = dict(connection.execute(there, [day, began]).fetchall())
-        found += find_fixtures(counted.metric, values, day)
-    return found
+    values = dict(connection.execute(_THESE, [day]).fetchall())
+    found += _gone(connection, counted, values, day, complete_for)
+    return found + find_fixtures(counted.metric, values, day)
 
 
 def all_faults(connection: DuckDBPyConnection) -> list[tuple[Counted, Fault]]:
@@ -170,29 +166,25 @@ HAVING max(number) - min(number) + 1 > count(*) AND max(value) >= ? ORDER BY ent
 def _gone(
     connection: DuckDBPyConnection,
     counted: Counted,
-    began: datetime,
+    after: dict[str, float],
+    day: date,
     complete_for: frozenset[str] | None,
 ) -> list[Fault]:
     """Renamed and vanished: of every publisher, or of all, the snapshot before against this."""
-    after = dict(connection.execute(_THESE, [began]).fetchall())
     scope = "''" if complete_for is None else _PUBLISHER
-    rows = connection.execute(_THOSE.format(scope=scope), [began]).fetchall()
+    rows = connection.execute(_THOSE.format(scope=scope), [day]).fetchall()
     before = {
         entity: value
         for entity, publisher, value in rows
         if complete_for is None or publisher in complete_for
     }
-    if not after or not before:
-        return []
-    (day,) = connection.execute("SELECT max(as_of) FROM line").fetchone() or (None,)
-    assert day is not None  # `after` has rows
-    return find_renames(counted.metric, before, after, day)
+    return find_renames(counted.metric, before, after, day) if after else []
 
 
 _PUBLISHER = "lower(split_part(split_part(entity, ':', 2), '/', 1))"
-_THESE = "SELECT entity, max(value) FROM line WHERE captured_at >= ? GROUP BY entity"
+_THESE = "SELECT entity, arg_max(value, captured_at) FROM line WHERE as_of = ? GROUP BY entity"
 _THOSE = """
-SELECT entity, {scope} AS publisher, value FROM line WHERE captured_at < ?
+SELECT entity, {scope} AS publisher, value FROM line WHERE as_of < ?
 QUALIFY as_of = max(as_of) OVER (PARTITION BY {scope})
     AND captured_at = max(captured_at) OVER (PARTITION BY entity, as_of)
 """

@@ -24,6 +24,9 @@ MAX_BODY_BYTES = 32 << 20
 LONGEST_WAIT_S = 900.0
 """A service that asks for more patience than this is asked again by its user, later."""
 
+LONGEST_BODY_S = 600.0
+"""A body that takes longer is being dripped."""
+
 _ATTEMPTS = 5
 _BACKOFF_S = 1.0
 _LONGEST_BACKOFF_S = 30.0
@@ -58,6 +61,10 @@ class Refused(FetchError):
     def __init__(self, message: str, status: int) -> None:
         super().__init__(message)
         self.status = status
+
+
+class AskedToPause(FetchError):
+    """The service wants to be left alone for longer than a command waits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +134,11 @@ class Client:
 
     def _body(self, response: httpx.Response) -> bytes:
         body = bytearray()
+        deadline = time.monotonic() + LONGEST_BODY_S
         for piece in response.iter_bytes():
             body += piece
+            if time.monotonic() > deadline:
+                raise _Passing(f"{self.service.title} takes too long to answer {response.url}.")
             if len(body) > MAX_BODY_BYTES:
                 raise FetchError(
                     f"{self.service.title} sent more than {MAX_BODY_BYTES >> 20} MiB for "
@@ -156,7 +166,7 @@ class Client:
         """Wait for as long as the service has asked for."""
         wait_s, self._wait_s = self._wait_s, 0.0
         if wait_s > LONGEST_WAIT_S:
-            raise FetchError(
+            raise AskedToPause(
                 f"{self.service.title} asks for a pause of {wait_s / 60:.0f} minutes. Run the same "
                 "command then: it continues where it stopped."
             )
