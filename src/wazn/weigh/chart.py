@@ -13,7 +13,7 @@ from html import escape
 from math import ceil, floor, log10
 
 WIDTH, HEIGHT = 440, 270
-LEFT, RIGHT, TOP, BOTTOM = 58, 98, 46, 34
+LEFT, RIGHT, TOP, BOTTOM = 74, 98, 46, 34
 
 STYLE = """
 text{font-family:system-ui,'Noto Sans','Noto Sans Arabic','DejaVu Sans',sans-serif;

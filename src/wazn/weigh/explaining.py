@@ -59,10 +59,12 @@ def used_facts(weighing: Weighing) -> list[Fact]:
 
 
 def _row(fact: Fact) -> list[str]:
-    value = fact.value.text if isinstance(fact.value, Period) else str(plain(fact.number))
+    value = f"{plain(fact.number)} {fact.unit} {fact.qualifier}".strip()
+    if isinstance(fact.value, Period):
+        value = fact.value.text
     return [
         *(fact.id, fact.as_of.text, fact.entity, fact.metric),
-        *(f"{value} {fact.unit} {fact.qualifier}".strip(), fact.confidence),
+        *(value, fact.confidence),
         *(f"{fact.source} <{fact.citation_url}>", fact.seen_at or "-"),
         "; ".join(part for part in (fact.scope, fact.note) if part) or "-",
     ]

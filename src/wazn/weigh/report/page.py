@@ -7,6 +7,7 @@ nothing of how figures are computed.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -23,6 +24,8 @@ from wazn.weigh.report.revisions import Revisions
 from wazn.weigh.telling import Block, blocks, heading, summary
 from wazn.weigh.weighing import LensAnswer, Weighing
 from wazn.weigh.words import Words
+
+_DATE = re.compile(r"\b\d{4}-\d\d(-\d\d)?\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,18 +107,19 @@ def _charts(answer: LensAnswer, words: Words) -> str:
         charts = charts_of(answer, one, words)
         if charts and one.standing:
             first, second = (words.group(n) for n in (one.standing.first, one.standing.second))
-            where = f"{one.line.source}, {one.line.reading.definition}."
+            where = f"{one.line.source}, {one.line.reading.definition}"
             caption = words.say("report_lens_chart", first=first, second=second)
-            captions = (f"{caption} {where}", where)
-            figures += [_figure(draw(c), text) for c, text in zip(charts, captions, strict=True)]
+            for chart, text in zip(charts, (caption, ""), strict=True):
+                figures.append(_figure(draw(chart), text, where))
     if not figures:
         drawn = published_charts(answer, words)
-        figures = [_figure(draw(chart), words.say("report_no_measured")) for chart in drawn]
+        figures = [_figure(draw(chart), words.say("report_no_measured"), "") for chart in drawn]
     return f'<div class="charts">{"".join(figures)}</div>' if figures else ""
 
 
-def _figure(svg: str, caption: str) -> str:
-    return f"<figure>{svg}<figcaption>{escape(caption)}</figcaption></figure>"
+def _figure(svg: str, caption: str, where: str) -> str:
+    told = f"{escape(caption)} <bdi>{escape(where)}</bdi>"
+    return f"<figure>{svg}<figcaption>{told}</figcaption></figure>"
 
 
 def _citations(weighing: Weighing, words: Words) -> Iterator[str]:
@@ -131,14 +135,16 @@ def _citations(weighing: Weighing, words: Words) -> Iterator[str]:
 
 def _citation(fact: Fact, words: Words) -> list[str]:
     """The cells of a row of the citations, in HTML."""
-    value = fact.value.text if isinstance(fact.value, Period) else f"{plain(fact.number):,}"
+    value = f"{plain(fact.number):,} {words.unit(fact.unit)} {fact.qualifier}".strip()
+    if isinstance(fact.value, Period):
+        value = fact.value.text
     read = "" if not fact.seen_at else f" ({words.say('column_read')}: {fact.seen_at})"
     link = f'<a href="{escape(fact.citation_url)}">{escape(fact.source)}</a>'
     note = "; ".join(part for part in (fact.scope, fact.note) if part)
     return [
         *(escape(text) for text in (fact.id, fact.as_of.text, words.group(fact.entity))),
         escape(words.metric(fact.metric)),
-        escape(f"{value} {words.unit(fact.unit)} {fact.qualifier}".strip()),
+        escape(value),
         escape(words.say(f"confidence_{fact.confidence}")),
         link,
         f'<span dir="auto">{escape(note + read)}</span>',
@@ -179,11 +185,16 @@ def _revision_log(revisions: Revisions, words: Words) -> Iterator[str]:
 
 
 def _paragraphs(sentences: Iterable[str]) -> str:
-    return "".join(f'<p dir="auto">{escape(text)}</p>' for text in sentences)
+    return "".join(f'<p dir="auto">{_sentence(text)}</p>' for text in sentences)
+
+
+def _sentence(text: str) -> str:
+    """A sentence in HTML; a date is never broken at its hyphens."""
+    return _DATE.sub(r'<bdi dir="ltr" class="figure">\g<0></bdi>', escape(text))
 
 
 def _list(sentences: Iterable[str]) -> str:
-    items = "".join(f'<li dir="auto">{escape(text)}</li>' for text in sentences)
+    items = "".join(f'<li dir="auto">{_sentence(text)}</li>' for text in sentences)
     return f"<ul>{items}</ul>"
 
 
