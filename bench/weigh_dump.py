@@ -71,12 +71,13 @@ def generate(path: Path, repositories: int, seed: int) -> None:
 
 def weigh_with_wazn(path: Path) -> Totals:
     """Totals by country under each lens, by wazn."""
-    from wazn.weigh.dump import line_of_dump
+    from wazn.weigh.dump import line_of_dump, require_one_row_each
     from wazn.weigh.lens import load_lenses
     from wazn.weigh.store import new_connection
 
     lenses = load_lenses()
     connection = new_connection()
+    require_one_row_each(connection, path)
     totals = {}
     for name in LENSES:
         line = line_of_dump(connection, path, lenses[name], "country", DAY)
@@ -91,6 +92,7 @@ def weigh_with_pandas(path: Path) -> Totals:
     import pandas
 
     frame = pandas.read_parquet(path)
+    assert frame["id"].is_unique
     names = frame["id"].str.lower()
     names_only = names.str.rsplit("/", n=1).str[-1]
     regions = _regions()

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from wazn.errors import BadFile, BadRequest
-from wazn.weigh.dump import line_of_dump
+from wazn.weigh.dump import line_of_dump, require_one_row_each
 from wazn.weigh.lens import load_lenses
 from wazn.weigh.store import new_connection
 
@@ -66,3 +66,21 @@ def test_what_is_no_parquet_is_refused(tmp_path: Path) -> None:
         totals(path, "hub-all-panel")
     with pytest.raises(BadFile, match="cannot be read as a dump"):
         totals(tmp_path / "none.parquet", "hub-all-panel")
+
+
+def test_a_repository_that_is_listed_twice_is_refused(tmp_path: Path) -> None:
+    connection = new_connection()
+    path = dump(tmp_path)
+    require_one_row_each(connection, path)
+    twice = tmp_path / "twice.parquet"
+    connection.execute(f"COPY (FROM '{path}' UNION ALL FROM '{path}' LIMIT 6) TO '{twice}'")
+    with pytest.raises(BadFile, match="has 6 rows for 5 repositories"):
+        require_one_row_each(connection, twice)
+
+
+def test_columns_of_other_types_are_refused(tmp_path: Path) -> None:
+    path = dump(tmp_path, "id, 'many' AS downloads")
+    with pytest.raises(BadFile, match="cannot be read as a dump of the Hub"):
+        totals(path, "hub-all-panel")
+    with pytest.raises(BadFile, match="has no column id"):
+        require_one_row_each(new_connection(), dump(tmp_path, "downloads"))

@@ -86,7 +86,7 @@ def test_a_table_with_other_columns_is_named(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_made_is_a_plain_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(StorageError, match="cannot be written"):
+    with pytest.raises(StorageError, match="cannot be used"):
         ObservationStore(tmp_path / "file" / "observations").append([GOOD])
 
 

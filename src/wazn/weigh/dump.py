@@ -32,6 +32,20 @@ _SPELLINGS = {
 _BASE = r"base_model:(?:[a-z]+:)?([^\s,\]\"'']+/[^\s,\]\"'']+)"
 
 
+def require_one_row_each(connection: DuckDBPyConnection, path: Path) -> None:
+    """Raise BadFile for a dump that lists a repository twice, which would count it twice."""
+    columns = _columns(connection, path)
+    if "id" not in columns:
+        raise BadFile(f"{path} has no column id; a dump has one row for each repository.")
+    row = connection.execute(
+        f"SELECT count(*), count(DISTINCT id) FROM {_reader(path)} WHERE id IS NOT NULL"
+    ).fetchone()
+    if row is not None and row[0] != row[1]:
+        raise BadFile(
+            f"{path} has {row[0]:,} rows for {row[1]:,} repositories; keep one row for each."
+        )
+
+
 def is_for_dumps(lens: Lens) -> bool:
     """Whether one snapshot of the Hub's listing can answer a lens."""
     of_listing = any(reading.definition == DEFINITION for reading in lens.readings)
@@ -45,11 +59,17 @@ def line_of_dump(
 
     Raises BadFile for a file that is no such dump and BadRequest for a lens that one cannot answer.
     """
+    import duckdb
+
     if not is_for_dumps(lens):
         raise BadRequest(f"lens {lens.id} cannot be answered by one dump of the Hub.")
     reading = next(one for one in lens.readings if one.definition == DEFINITION)
-    _create_readings(connection, path, lens, reading, day)
-    snapshots = count(connection, lens, reading, by)
+    try:
+        _create_readings(connection, path, lens, reading, day)
+        snapshots = count(connection, lens, reading, by)
+    except (duckdb.ConversionException, duckdb.BinderException, duckdb.IOException) as error:
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise BadFile(f"{path} cannot be read as a dump of the Hub: {reason}.") from None
     return Line(lens, reading, SOURCE, snapshots) if snapshots else None
 
 
@@ -72,23 +92,26 @@ def _create_readings(
     if lens.country_rule == "lineage":
         found = f"regexp_extract({column('tags')}::VARCHAR, '{_BASE}', 1)"
         base = f"CASE WHEN {found} <> '' THEN 'hf:' || {found} END"
-    place = str(path).replace("'", "''")
     connection.execute(
         f"CREATE OR REPLACE TEMP VIEW readings AS SELECT DATE '{day}' AS as_of, "
         f"'hf:' || {column('id')} AS entity, CAST({column(lens.metric)} AS DOUBLE) AS value, "
         f"{pipeline} AS pipeline, {base} AS base, {created} AS created, "
         "NULL::TIMESTAMP AS captured_at, NULL::VARCHAR AS raw_sha256 "
-        f"FROM read_parquet('{place}') WHERE {column(lens.metric)} >= 0"
+        f"FROM {_reader(path)} WHERE {column(lens.metric)} >= 0 AND {column('id')} IS NOT NULL"
     )
 
 
 def _columns(connection: DuckDBPyConnection, path: Path) -> set[str]:
     import duckdb
 
-    place = str(path).replace("'", "''")
     try:
-        rows = connection.execute(f"DESCRIBE FROM read_parquet('{place}')").fetchall()
+        rows = connection.execute(f"DESCRIBE FROM {_reader(path)}").fetchall()
     except duckdb.Error as error:
         reason = str(error).splitlines()[0]
         raise BadFile(f"{path} cannot be read as a dump in Parquet: {reason}.") from None
     return {str(row[0]) for row in rows}
+
+
+def _reader(path: Path) -> str:
+    place = str(path).replace("'", "''")
+    return f"read_parquet('{place}')"

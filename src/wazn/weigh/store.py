@@ -7,17 +7,18 @@ knows nothing of where observations come from or what they mean.
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import json
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import gettempdir
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from wazn.errors import BadFile, StorageError
+from wazn.weigh.durable import ASIDE, storage_errors, sync_folder
 from wazn.weigh.observation import Observation
 
 if TYPE_CHECKING:
@@ -36,8 +37,6 @@ COLUMNS = {
 }
 IDENTITY = ("entity", "metric", "as_of", "source", "definition", "value")  # what is stored once
 VIEW = "observations"
-
-_ASIDE = ".aside-"
 
 
 class ObservationStore:
@@ -58,7 +57,7 @@ class ObservationStore:
         rows = list(observations)  # before the lock: their maker may wait for a network
         with self._locked(), _storage_errors(self.folder):
             self._remove_leftovers()
-            aside = self.folder / f"{_ASIDE}{uuid4().hex}"
+            aside = self.folder / f"{ASIDE}{uuid4().hex}"
             lines = aside.with_suffix(".ndjson")
             table = aside.with_suffix(".table")
             try:
@@ -110,9 +109,7 @@ class ObservationStore:
         return max((int(path.stem) for path in self.files() if path.stem.isdigit()), default=0) + 1
 
     def _remove_leftovers(self) -> None:
-        for path in self.folder.glob(
-            f"{_ASIDE}*"
-        ):  # of a process that was killed: we have the lock
+        for path in self.folder.glob(f"{ASIDE}*"):  # of a process that was killed: we have the lock
             path.unlink(missing_ok=True)
 
     @contextmanager
@@ -128,15 +125,23 @@ class ObservationStore:
 
 
 def new_connection() -> DuckDBPyConnection:
-    """A DuckDB in memory that fetches no extensions, spells times in UTC and stays below 1.5 GB."""
+    """A DuckDB in memory that fetches no extensions and stays below 1.5 GB.
+
+    What does not fit goes to the system's temporary folder, never to the working directory.
+    """
     import duckdb
 
-    connection = duckdb.connect(
+    overflow = Path(gettempdir()) / f"wazn-duckdb-{os.getpid()}"
+    return duckdb.connect(
         ":memory:",
-        config={"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"},
+        config={
+            "autoinstall_known_extensions": "false",
+            "autoload_known_extensions": "false",
+            "memory_limit": "1500MB",
+            "temp_directory": str(overflow),
+            "preserve_insertion_order": "false",
+        },
     )
-    connection.execute("SET memory_limit = '1500MB'; SET preserve_insertion_order = false")
-    return connection
 
 
 def create_view(connection: DuckDBPyConnection, files: list[Path]) -> None:
@@ -176,26 +181,20 @@ def _move_into_place(aside: Path, path: Path) -> None:
     with open(aside, "rb") as file:
         os.fsync(file.fileno())
     os.replace(aside, path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    sync_folder(path.parent)
 
 
 @contextmanager
 def _storage_errors(path: Path) -> Iterator[None]:
+    """As `storage_errors`, and for the errors of a disk that DuckDB meets."""
     import duckdb
 
     try:
-        yield
-    except (OSError, duckdb.IOException) as error:
-        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-        reason = "its disk is full" if full else str(error).splitlines()[0].rstrip(".")
-        raise StorageError(
-            f"{path} cannot be written: {reason}. Nothing of this was stored; free some space, or "
-            "keep observations elsewhere with WAZN_HOME."
-        ) from error
+        with storage_errors(path):
+            yield
+    except duckdb.IOException as error:
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise StorageError(f"{path} cannot be used: {reason}.") from error
 
 
 def _quoted(path: Path) -> str:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from wazn.errors import BadRequest
 from wazn.weigh.claims import SEASON, Claim, Pair, claims, is_near, pairs
 from wazn.weigh.counting import By, Line, Row, lines_of_store, rows_behind
-from wazn.weigh.dump import is_for_dumps, line_of_dump
+from wazn.weigh.dump import is_for_dumps, line_of_dump, require_one_row_each
 from wazn.weigh.forecast import Forecast, forecast
 from wazn.weigh.leaders import COUNTRY_PAIR, Rule, Standing, history, standing
 from wazn.weigh.lens import Lens
@@ -130,6 +130,8 @@ def weigh_dump(question: Question, facts: Sequence[Fact], dump: Path) -> Weighin
     if not lenses:
         names = ", ".join(lens.id for lens in question.lenses)
         raise BadRequest(f"a dump of the Hub cannot answer {names}; leave --lens out to see which.")
+
+    require_one_row_each(connection, dump)
 
     def lines(lens: Lens) -> Iterator[Line]:
         line = line_of_dump(connection, dump, lens, question.by, question.day)
