@@ -58,3 +58,11 @@ def test_a_sheet_is_one_document_with_every_chart() -> None:
     root = ElementTree.fromstring(sheet([chart([1.0, 2.0]), chart([3.0])]))
     assert len(root.findall(f"{SPACE}svg")) == 2
     assert "http" not in sheet([chart([1.0])]).replace("http://www.w3.org/2000/svg", "")
+
+
+def test_no_line_is_drawn_over_missing_days() -> None:
+    days = [0, 1, 2, 3, 40, 41, 42]
+    points = [(START + timedelta(days=day), 1.0 + day) for day in days]
+    assert draw(Chart("t", [Series("a", points)], str)).count("<polyline") == 2
+    assert draw(Chart("t", [Series("a", points[:4])], str)).count("<polyline") == 1
+    assert draw(Chart("t", [Series("a", points[:1])], str)).count("<polyline") == 0

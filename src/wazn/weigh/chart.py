@@ -10,7 +10,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from html import escape
+from itertools import pairwise
 from math import ceil, floor, log10
+from statistics import median
 
 WIDTH, HEIGHT = 440, 270
 LEFT, RIGHT, TOP, BOTTOM = 74, 98, 46, 34
@@ -25,6 +27,12 @@ font-size:12px;fill:#333}
 .f0{fill:#b3202c}.f1{fill:#1f5fa8}.f2{fill:#3c7a3c}
 .ahead{stroke:#b3202c;stroke-width:2;stroke-dasharray:4 3}
 """
+
+MAX_DOTS = 40
+"""A line of more points, such as a daily one, needs no dots."""
+
+GAP = 4.0
+"""Usual steps between two points over which no line is drawn."""
 
 Point = tuple[date, float]
 
@@ -145,14 +153,15 @@ def _log_ticks(low: float, high: float) -> list[float]:
 
 def _title(chart: Chart) -> list[str]:
     if chart.is_right_to_left:
-        return [_text(chart, WIDTH - 8, 20, chart.title, "title", is_before=True)]
-    return [_text(chart, 8, 20, chart.title, "title")]
+        return [_text(chart, (WIDTH - 8, 20), chart.title, "title", is_before=True)]
+    return [_text(chart, (8, 20), chart.title, "title")]
 
 
 def _text(
-    chart: Chart, x: float, y: float, text: str, kind: str = "", *, is_before: bool = False
+    chart: Chart, place: tuple[float, float], text: str, kind: str = "", *, is_before: bool = False
 ) -> str:
-    """Text that begins at x, or that ends there when it stands before it, in the page's order."""
+    """Text that begins at a place, or that ends there when it stands before it."""
+    x, y = place
     is_reversed = chart.is_right_to_left
     anchor = "start" if is_before == is_reversed else "end"
     direction = "rtl" if is_reversed else "ltr"
@@ -171,7 +180,7 @@ def _grid(chart: Chart, scale: _Scale) -> list[str]:
             f'<line class="{"even" if is_even else "grid"}" x1="{LEFT}" x2="{WIDTH - RIGHT}" '
             f'y1="{y:.1f}" y2="{y:.1f}"/>'
         )
-        parts.append(_text(chart, LEFT - 6, y + 4, chart.spell(tick), is_before=True))
+        parts.append(_text(chart, (LEFT - 6, y + 4), chart.spell(tick), is_before=True))
     span = (scale.last - scale.first).days
     for index in range(3):
         day = date.fromordinal(scale.first.toordinal() + span * index // 2)
@@ -191,15 +200,26 @@ def _band(chart: Chart, scale: _Scale) -> str:
 
 
 def _line(series: Series, scale: _Scale) -> list[str]:
-    places = [f"{scale.x(day):.1f},{scale.y(value):.1f}" for day, value in series.points]
     parts = []
-    if len(places) > 1:
+    for run in _runs(series.points):
+        places = [f"{scale.x(day):.1f},{scale.y(value):.1f}" for day, value in run]
         parts.append(f'<polyline class="line c{series.index}" points="{" ".join(places)}"/>')
-    if len(places) <= 40:  # a daily line needs no dots
-        for place in places:
-            x, y = place.split(",")
-            parts.append(f'<circle class="f{series.index}" cx="{x}" cy="{y}" r="2.6"/>')
+    if len(series.points) <= MAX_DOTS:
+        for day, value in series.points:
+            x, y = scale.x(day), scale.y(value)
+            parts.append(f'<circle class="f{series.index}" cx="{x:.1f}" cy="{y:.1f}" r="2.6"/>')
     return parts
+
+
+def _runs(points: Sequence[Point]) -> list[list[Point]]:
+    """A series cut where days are missing: no line is drawn over what nobody measured."""
+    steps = [(after - before).days for (before, _), (after, _) in pairwise(points)]
+    runs = [[*points[:1]]]
+    for step, point in zip(steps, points[1:], strict=True):
+        if step > GAP * median(steps):
+            runs.append([])
+        runs[-1].append(point)
+    return [run for run in runs if len(run) > 1]
 
 
 def _ahead(ahead: tuple[date, float, float], scale: _Scale) -> str:
@@ -219,6 +239,6 @@ def _names(chart: Chart, scale: _Scale) -> list[str]:
         x, y = WIDTH - RIGHT + 10, max(scale.y(series.points[-1][1]), lowest)
         lowest = y + 30
         value = chart.spell(series.points[-1][1])
-        parts.append(_text(chart, x, y, value, f"f{series.index}"))
-        parts.append(_text(chart, x, y + 14, series.name, f"f{series.index}"))
+        parts.append(_text(chart, (x, y), value, f"f{series.index}"))
+        parts.append(_text(chart, (x, y + 14), series.name, f"f{series.index}"))
     return parts
