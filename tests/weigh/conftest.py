@@ -13,6 +13,7 @@ SERIES = (
     "osir_hf_models_timeseries_tracked.csv",
     "osir_hf_downloads30d_by_org.csv",
     "ollama_pulls_daily.csv.gz",
+    "sample_hf_textgen_top_2026-09-05.csv",
 )
 
 

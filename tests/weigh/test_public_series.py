@@ -99,3 +99,15 @@ def test_every_country_that_ollama_s_library_was_given_is_ours_too() -> None:
     with gzip.open(shared_data("ollama_pulls_daily.csv.gz"), "rt") as file:
         given = {row["model"]: regions[row["region_guess"]] for row in csv.DictReader(file)}
     assert {name: region_of_ollama(name) for name in given} == given
+
+
+def test_publishers_of_no_table_stay_in_the_total_and_fixtures_do_not(
+    series_store: ObservationStore,
+) -> None:
+    with open(shared_data("sample_hf_textgen_top_2026-09-05.csv"), encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if "-internal-testing/" not in row["model_id"]]
+    (snapshot,) = line_of(series_store, "hub-top-list", date(2026, 9, 30)).snapshots
+    assert snapshot.total == sum(int(row["downloads_30d"]) for row in rows)
+    china = sum(int(row["downloads_30d"]) for row in rows if row["atom_region"] == "china")
+    assert snapshot.groups["CN"].total == china
+    assert snapshot.groups["UNKNOWN"].total > snapshot.total / 5
