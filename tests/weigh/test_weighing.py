@@ -4,7 +4,11 @@ from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
+import pytest
+
 from tests.weigh.observed import snapshot
+from wazn.errors import BadRequest
+from wazn.weigh.backtest import backtest
 from wazn.weigh.explaining import fact_rows, reading_rows, used_facts
 from wazn.weigh.lens import load_lenses
 from wazn.weigh.output import TABLE, to_object, to_table
@@ -91,6 +95,18 @@ def test_a_forecast_is_told_with_its_past(series_store: ObservationStore) -> Non
     text = told(weighing, Words("en"))
     assert "Forecast for 2026-08-28: China over United States 0.57" in text
     assert "Back-test over 50 origins of 7 days: mean error 0.5" in text
+
+
+def test_without_statsmodels_the_rest_is_told(
+    series_store: ObservationStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wazn.weigh.forecast.find_spec", lambda name: None)
+    day, lenses = date(2026, 8, 21), [LENSES["ollama-pulls"]]
+    text = told(weighed(series_store, day=day, lenses=lenses), Words("en"))
+    assert "United States ahead 1.75 to 1" in text
+    assert "Forecast: none, because statsmodels is not installed" in text
+    with pytest.raises(BadRequest, match="a forecast needs statsmodels"):
+        backtest(series_store, Question(day, lenses))
 
 
 def test_the_answer_is_arabic_in_arabic(series_store: ObservationStore) -> None:

@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from importlib.util import find_spec
 from itertools import pairwise
 from math import exp, log
 from statistics import fmean, median
@@ -113,6 +114,10 @@ def forecast(series: Sequence[Point]) -> Forecast | int:
     num_origins = max(0, len(points) - WARM_UP)
     if num_origins < MIN_ORIGINS:
         return num_origins
+    if not can_forecast():
+        raise BadRequest(
+            "a forecast needs statsmodels, which is not installed: pip install 'wazn[forecast]'."
+        )
     logs = [log(ratio) for _, ratio in points]
     errors = [logs[at] - _next(logs[:at]) for at in range(WARM_UP, len(logs))]
     widths = _widths(errors)
@@ -130,6 +135,11 @@ def forecast(series: Sequence[Point]) -> Forecast | int:
         high=exp(middle + width),
         backtest=Backtest(trials),
     )
+
+
+def can_forecast() -> bool:
+    """Whether statsmodels is installed; nothing is imported to find out."""
+    return find_spec("statsmodels") is not None
 
 
 def to_steps(series: Sequence[Point]) -> tuple[int, list[Point]]:
@@ -157,12 +167,8 @@ def _interpolated(series: Sequence[Point], day: date) -> float:
 
 def _next(logs: Sequence[float]) -> float:
     """The next point of a series of logarithms."""
-    try:
-        from statsmodels.tsa.holtwinters import ExponentialSmoothing
-    except ImportError:
-        raise BadRequest(
-            "a forecast needs statsmodels, which is not installed: pip install 'wazn[forecast]'."
-        ) from None
+    from statsmodels.tsa.holtwinters import ExponentialSmoothing
+
     if max(logs) == min(logs):  # a series that stands still has no trend to estimate
         return logs[-1]
     with warnings.catch_warnings():  # a fit that stops early is still judged by the back-test

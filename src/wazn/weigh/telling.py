@@ -218,10 +218,10 @@ def tell_measured(one: Measured, weighing: Weighing, words: Words) -> Iterator[s
     yield words.say("rules", first=first, second=second, rules=_rules(found, words))
     yield from _since(found, words)
     if found.trend:
-        figures = {
-            name: change(getattr(found.trend, name)) for name in ("middle", "low", "high")
-        }
+        figures = {name: change(getattr(found.trend, name)) for name in ("middle", "low", "high")}
         yield words.say("trend", first=first, second=second, **figures)
+    if one.forecast is None and weighing.question.with_forecast:
+        yield words.say("forecast_missing")
     yield from tell_forecast(one.forecast, first, second, words)
 
 

@@ -17,7 +17,7 @@ from wazn.errors import BadRequest
 from wazn.weigh.claims import SEASON, Claim, Pair, claims, is_near, pairs
 from wazn.weigh.counting import By, Line, Row, lines_of_store, rows_behind
 from wazn.weigh.dump import is_for_dumps, line_of_dump, require_one_row_each
-from wazn.weigh.forecast import Forecast, forecast
+from wazn.weigh.forecast import Forecast, can_forecast, forecast
 from wazn.weigh.leaders import COUNTRY_PAIR, Rule, Standing, history, standing
 from wazn.weigh.lens import Lens
 from wazn.weigh.published import Fact
@@ -66,7 +66,7 @@ class Measured:
     """A line, and what it says on its last day.
 
     `standing` is None where the line lacks one of the pair. `forecast` is the number of origins
-    where those are too few, and None where none was asked for.
+    where those are too few, and None where none was asked for or statsmodels is missing.
     """
 
     line: Line
@@ -203,6 +203,6 @@ def _measured(connection: DuckDBPyConnection, line: Line, question: Question) ->
     if found and question.explain:
         rows = rows_behind(connection, line, question.by, [found.first, found.second])
     ahead = None
-    if found and question.with_forecast:
+    if found and question.with_forecast and can_forecast():
         ahead = forecast(history(line, found.first, found.second, Rule.AS_COUNTED))
     return Measured(line, found, rows, ahead)
