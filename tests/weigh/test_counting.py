@@ -229,3 +229,27 @@ def test_a_hostile_name_is_only_a_name(tmp_path: Path) -> None:
     name = "Qwen/x');DROP-TABLE-readings;--"
     (line,) = lines(tmp_path, snapshot(DAYS[0], {name: 3, "google/y": 1}), without_panel(PANEL))
     assert line.snapshots[0].groups["CN"].top_entity == f"hf:{name}"
+
+
+def test_a_publisher_that_a_capture_missed_is_carried_forward_for_a_week(tmp_path: Path) -> None:
+    days = [date(2025, 1, 1) + timedelta(days=step) for step in (0, 1, 6, 12)]
+    rows = [row for day in days for row in snapshot(day, {"Qwen/a": 10})]
+    rows += snapshot(days[0], {"google/b": 5})
+    store = ObservationStore(tmp_path)
+    store.append(rows)
+    connection = store.connect()
+    (line,) = lines_of_store(connection, without_panel(PANEL), "country", days[2])
+    assert [one.groups["US"].total for one in line.snapshots] == [5, 5, 5]
+    rows_of_last = rows_behind(connection, line, "country", ["CN", "US"])
+    assert [(row.entity, row.day) for row in rows_of_last] == [
+        *(("hf:Qwen/a", days[2]), ("hf:google/b", days[0]))
+    ]
+    (later,) = lines_of_store(connection, without_panel(PANEL), "country", LATER)
+    assert [*later.snapshots[-1].groups] == ["CN"]
+
+
+def test_a_repository_that_its_publisher_took_down_is_not_carried(tmp_path: Path) -> None:
+    rows = snapshot(DAYS[0], {"Qwen/a": 10, "Qwen/gone": 7})
+    rows += snapshot(DAYS[0] + timedelta(days=1), {"Qwen/a": 10})
+    (line,) = lines(tmp_path, rows, without_panel(PANEL))
+    assert [one.total for one in line.snapshots] == [17, 10]

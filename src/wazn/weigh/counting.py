@@ -4,20 +4,21 @@ All arithmetic over entities happens here, in SQL, for every lens alike: choose 
 whose each entity is, apply the outlier rules entity by entity, add up by group. A line of totals
 never mixes two definitions or two sources. Knows nothing of who leads.
 
-The SQL stands on one table, `readings(as_of, entity, value, pipeline, base, created, captured_at,
-raw_sha256)`, which comes from the store (here) or from a dump of the Hub (`dump.py`).
+The SQL stands on one table, `readings(as_of, entity, value, pipeline, base, created, read_on,
+captured_at, raw_sha256)`, which comes from the store (here) or from a dump of the Hub (`dump.py`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from wazn.weigh.attribution import UNKNOWN, create_tables, families
 from wazn.weigh.faults import WORTH_NAMING, Counter, clean, find_faults
 from wazn.weigh.lens import Lens, Reading
+from wazn.weigh.panel import MACROS, Series, create_panel, create_presence
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -46,7 +47,7 @@ class Group(NamedTuple):
 
 
 class Row(NamedTuple):
-    """One reading behind a figure; of a dump it has no capture of its own."""
+    """One reading behind a figure, and the day it is of; of a dump it has no capture of its own."""
 
     group: str
     entity: str
@@ -116,21 +117,25 @@ _DAYS = "SELECT DISTINCT as_of FROM readings ORDER BY as_of"
 def _load_readings(
     connection: DuckDBPyConnection, lens: Lens, reading: Reading, source: str, last_day: date
 ) -> None:
-    """Create `readings` from the store: of what was restated, the value captured last."""
-    known = [source, last_day]
+    """Create `readings` from the store: of what was restated, the value captured last; of a
+    publisher that is missing for a few days, what was read of it last."""
+    own = Series(lens.metric, reading.definition, source, last_day)
     first_day = date.min
     if lens.panel_days is not None:
         definition = reading.panel_from or reading.definition
-        first_day = _create_panel(connection, lens, [definition, *known])
+        create_presence(connection, own._replace(definition=definition))
+        first_day = create_panel(connection, lens.panel_days)
+    create_presence(connection, own)
     connection.execute(
         "CREATE OR REPLACE TEMP TABLE readings AS "
-        "SELECT as_of, entity, arg_max(value, captured_at) AS value, "
-        "max(captured_at) AS captured_at, "
-        "arg_max(raw_sha256, captured_at) AS raw_sha256 FROM observations "
-        "WHERE metric = ? AND definition = ? AND source = ? AND as_of <= ? AND as_of >= ? "
-        + ("AND publisher_of(entity) IN (FROM panel) " if lens.panel_days else "")
-        + "GROUP BY as_of, entity",
-        [lens.metric, reading.definition, *known, first_day],
+        "SELECT presence.as_of, entity, arg_max(value, captured_at) AS value, read_on, "
+        "max(captured_at) AS captured_at, arg_max(raw_sha256, captured_at) AS raw_sha256 "
+        "FROM presence JOIN observations told "
+        "ON told.as_of = read_on AND publisher_of(entity) = publisher "
+        "WHERE metric = ? AND definition = ? AND source = ? AND presence.as_of >= ? "
+        + ("AND publisher IN (FROM panel) " if lens.panel_days else "")
+        + "GROUP BY presence.as_of, entity, read_on",
+        [lens.metric, reading.definition, source, first_day],
     )
     connection.execute(_WITH_PROPERTIES, [source])
 
@@ -149,39 +154,12 @@ FROM readings LEFT JOIN (
 ) USING (entity)
 """
 
-_MACROS = """
-CREATE OR REPLACE TEMP MACRO publisher_of(entity) AS
-    lower(split_part(split_part(entity, ':', 2), '/', 1));
-CREATE OR REPLACE TEMP MACRO name_of(entity) AS
-    lower(regexp_extract(entity, '[^/:]*$'));
-"""
-
-
-def _create_panel(connection: DuckDBPyConnection, lens: Lens, known: list[object]) -> date:
-    """Create `panel`, the publishers in every snapshot of the last days; returns the first day."""
-    assert lens.panel_days is not None
-    connection.execute(_MACROS)
-    where = "FROM observations WHERE metric = ? AND definition = ? AND source = ? AND as_of <= ?"
-    row = connection.execute(f"SELECT max(as_of) {where}", [lens.metric, *known]).fetchone()
-    if row is None or row[0] is None:
-        connection.execute("CREATE OR REPLACE TEMP TABLE panel AS SELECT '' AS name WHERE false")
-        return date.min
-    first_day: date = row[0] - timedelta(days=lens.panel_days)
-    connection.execute(
-        "CREATE OR REPLACE TEMP TABLE panel AS WITH there AS ("
-        f"SELECT DISTINCT as_of, publisher_of(entity) AS name {where} AND as_of >= ?) "
-        "SELECT name FROM there GROUP BY name "
-        "HAVING count(*) = (SELECT count(DISTINCT as_of) FROM there)",
-        [lens.metric, *known, first_day],
-    )
-    return first_day
-
 
 def _name_entities(
     connection: DuckDBPyConnection, lens: Lens, reading: Reading, last_day: date
 ) -> None:
     """Create the view `placed`: the readings of the universe, and whose each of them is."""
-    connection.execute(_MACROS)
+    connection.execute(MACROS)
     connection.execute(
         "CREATE OR REPLACE TEMP TABLE pulled AS SELECT name, "
         "arg_max(region, length(prefix)) AS region, arg_max(lab, length(prefix)) AS lab "
@@ -191,7 +169,7 @@ def _name_entities(
     owner = "coalesce(base, entity)" if lens.country_rule == "lineage" else "entity"
     connection.execute(
         "CREATE OR REPLACE TEMP VIEW placed AS "
-        "SELECT as_of, entity, value, captured_at, raw_sha256, "
+        "SELECT as_of, entity, value, read_on, captured_at, raw_sha256, "
         f"coalesce(listed.region, pulled.region, '{UNKNOWN}') AS region, "
         f"coalesce(listed.lab, pulled.lab, publisher_of({owner})) AS lab "
         "FROM readings "
@@ -225,7 +203,7 @@ def rows_behind(connection: DuckDBPyConnection, line: Line, by: By, groups: list
     """
     marks = ", ".join("?" for _ in groups)
     rows = connection.execute(
-        f"SELECT {_group(by)} AS grouping_name, entity, value, as_of, captured_at, raw_sha256 "
+        f"SELECT {_group(by)} AS grouping_name, entity, value, read_on, captured_at, raw_sha256 "
         "FROM placed "
         f"WHERE as_of = ? AND grouping_name IN ({marks}) ORDER BY value DESC, entity",
         [line.snapshots[-1].day, *groups],

@@ -96,7 +96,7 @@ def _create_readings(
         f"CREATE OR REPLACE TEMP VIEW readings AS SELECT DATE '{day}' AS as_of, "
         f"'hf:' || {column('id')} AS entity, CAST({column(lens.metric)} AS DOUBLE) AS value, "
         f"{pipeline} AS pipeline, {base} AS base, {created} AS created, "
-        "NULL::TIMESTAMP AS captured_at, NULL::VARCHAR AS raw_sha256 "
+        "as_of AS read_on, NULL::TIMESTAMP AS captured_at, NULL::VARCHAR AS raw_sha256 "
         f"FROM {_reader(path)} WHERE {column(lens.metric)} >= 0 AND {column('id')} IS NOT NULL"
     )
 
