@@ -47,6 +47,11 @@ def test_lenses_differ_in_universe_counter_and_country(tmp_path: Path) -> None:
     assert totals(path, "hub-all-panel") == {"UNKNOWN": 999, "CN": 100, "US": 80}
 
 
+def test_tags_may_be_a_list_or_its_text(tmp_path: Path) -> None:
+    path = dump(tmp_path, "* REPLACE (CAST(tags AS VARCHAR) AS tags)")
+    assert totals(path, "hub-language-lineage") == {"CN": 130, "US": 50}
+
+
 def test_a_missing_column_is_named_with_the_lens_that_needs_it(tmp_path: Path) -> None:
     path = dump(tmp_path, "id, downloads, downloadsAllTime, pipeline_tag")
     with pytest.raises(BadFile, match="no column createdAt or created_at, which lens hub-young"):

@@ -29,7 +29,8 @@ _SPELLINGS = {
     "created": ("createdAt", "created_at"),
     "tags": ("tags",),
 }
-_BASE = r"base_model:(?:[a-z]+:)?([^\s,\]\"'']+/[^\s,\]\"'']+)"
+_BASE_TAG = "base_model:"
+_BASE = rf"{_BASE_TAG}(?:[a-z]+:)?([^\s,\]\"'']+/[^\s,\]\"'']+)"
 
 
 def require_one_row_each(connection: DuckDBPyConnection, path: Path) -> None:
@@ -90,7 +91,10 @@ def _create_readings(
     created = f"CAST({column('created')} AS DATE)" if is_dated else "NULL::DATE"
     base = "NULL::VARCHAR"
     if lens.country_rule == "lineage":
-        found = f"regexp_extract({column('tags')}::VARCHAR, '{_BASE}', 1)"
+        tags = column("tags")
+        if columns[tags.strip('"')].endswith("[]"):  # a list; else its text, which takes longer
+            tags = f"list_filter({tags}, lambda tag: starts_with(tag, '{_BASE_TAG}'))[1]"
+        found = f"regexp_extract({tags}::VARCHAR, '{_BASE}', 1)"
         base = f"CASE WHEN {found} <> '' THEN 'hf:' || {found} END"
     connection.execute(
         f"CREATE OR REPLACE TEMP VIEW readings AS SELECT DATE '{day}' AS as_of, "
@@ -101,7 +105,8 @@ def _create_readings(
     )
 
 
-def _columns(connection: DuckDBPyConnection, path: Path) -> set[str]:
+def _columns(connection: DuckDBPyConnection, path: Path) -> dict[str, str]:
+    """The names and types of a dump's columns."""
     import duckdb
 
     try:
@@ -109,7 +114,7 @@ def _columns(connection: DuckDBPyConnection, path: Path) -> set[str]:
     except duckdb.Error as error:
         reason = str(error).splitlines()[0]
         raise BadFile(f"{path} cannot be read as a dump in Parquet: {reason}.") from None
-    return {str(row[0]) for row in rows}
+    return {str(row[0]): str(row[1]) for row in rows}
 
 
 def _reader(path: Path) -> str:
