@@ -138,3 +138,11 @@ def test_a_report_is_written_in_either_language(wazn: Run, tmp_path: Path) -> No
         assert json.loads(done.stdout) == {"path": str(path), "size_bytes": path.stat().st_size}
         assert f'dir="{direction}"' in path.read_text(encoding="utf-8")
     assert wazn("report", str(tmp_path / "no" / "x.html")).status == 1
+
+
+def test_a_report_has_a_name_of_its_own(
+    wazn: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert wazn("report").stderr == "wrote wazn-report.html\n"
+    assert (tmp_path / "wazn-report.html").exists()

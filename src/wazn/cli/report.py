@@ -32,7 +32,9 @@ class ReportOptions:
 
 @with_options
 def report(
-    output: Annotated[Path, typer.Argument(metavar="FILE.html", help="Where to write the page.")],
+    output: Annotated[
+        Path, typer.Argument(metavar="FILE.html", help="Where to write the page.")
+    ] = Path("wazn-report.html"),
     as_json: JSONFlag = False,
     *,
     options: ReportOptions,

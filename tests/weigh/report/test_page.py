@@ -3,6 +3,7 @@
 import re
 from dataclasses import replace
 from datetime import date, timedelta
+from html import escape
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -81,6 +82,12 @@ def test_the_page_has_claims_definitions_citations_and_the_log(
         *("No stored observation was ever restated.", "Made on 2026-11-26 by wazn 0.0.0"),
     ):
         assert part in text, part
+
+
+def test_every_definition_is_on_the_page_even_one_without_a_row(tmp_path: Path) -> None:
+    text = made(ObservationStore(tmp_path / "none"), "ar")
+    for lens in load_lenses().values():
+        assert escape(lens.wording["ar"].universe) in text
 
 
 def test_a_restated_observation_is_in_the_log(tmp_path: Path) -> None:

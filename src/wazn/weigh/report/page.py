@@ -17,11 +17,12 @@ from importlib.resources import files
 from wazn.weigh.attribution import region_changes
 from wazn.weigh.chart import STYLE, draw
 from wazn.weigh.explaining import used_facts
+from wazn.weigh.lens import Lens
 from wazn.weigh.output import plain
 from wazn.weigh.pictures import charts_of, published_charts
 from wazn.weigh.published import Fact, Period
 from wazn.weigh.report.revisions import Revisions
-from wazn.weigh.telling import Block, blocks, heading, summary
+from wazn.weigh.telling import blocks, heading, summary
 from wazn.weigh.weighing import LensAnswer, Weighing
 from wazn.weigh.words import Words
 
@@ -87,18 +88,22 @@ def _answers(weighing: Weighing, words: Words) -> Iterator[str]:
         yield _table(columns, rows)
     for block in told[1:] if weighing.claims else told:
         yield f"<h2>{escape(block.title)}</h2>"
+        if block.title == words.say("silent"):
+            for lens in (answer.lens for answer in weighing.answers if answer.is_empty):
+                yield f"<h3>{escape(lens.wording[words.language].title)}</h3>"
+                yield _definition(lens, words)
+            continue
         if block.lens is not None:
-            yield _definition(block, words)
+            yield _definition(block.lens, words)
             yield _charts(by_lens[block.lens.id], words)
         yield _list(block.sentences)
 
 
-def _definition(block: Block, words: Words) -> str:
-    assert block.lens is not None
-    wording = block.lens.wording[words.language]
+def _definition(lens: Lens, words: Words) -> str:
+    wording = lens.wording[words.language]
     rows = [(words.say(name), getattr(wording, name)) for name in ("universe", "counts", "country")]
     inner = "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in rows)
-    return f"<dl>{inner}<dt>id</dt><dd><bdi>{escape(block.lens.id)}</bdi></dd></dl>"
+    return f"<dl>{inner}<dt>id</dt><dd><bdi>{escape(lens.id)}</bdi></dd></dl>"
 
 
 def _charts(answer: LensAnswer, words: Words) -> str:
