@@ -77,6 +77,11 @@ def test_without_any_row_it_says_so(tmp_path: Path) -> None:
     )
 
 
+def test_a_day_after_everything_is_told_the_last_one(tmp_path: Path) -> None:
+    text = told(weighed(empty(tmp_path), day=date(2027, 6, 1)), Words("en"))
+    assert "The last published figures before it are of 2026-08-21." in text
+
+
 def test_measured_lines_join_what_was_published(series_store: ObservationStore) -> None:
     weighing = weighed(series_store)
     text = told(weighing, Words("en"))

@@ -43,8 +43,10 @@ def heading(weighing: Weighing, words: Words) -> str:
 def blocks(weighing: Weighing, words: Words) -> list[Block]:
     """Claims first, then lens by lens, then what was published under other definitions."""
     if weighing.is_empty:
-        day = weighing.question.day.isoformat()
-        return [Block(heading(weighing, words), (words.say("nothing", day=day),))]
+        sentences = [words.say("nothing", day=weighing.question.day.isoformat())]
+        if weighing.last_published:
+            sentences.append(words.say("nothing_since", day=weighing.last_published.isoformat()))
+        return [Block(heading(weighing, words), tuple(sentences))]
     told = []
     if weighing.claims:
         titles = {lens.id: lens.wording[words.language].title for lens in load_lenses().values()}

@@ -95,12 +95,17 @@ class LensAnswer:
 
 @dataclass(frozen=True, slots=True)
 class Weighing:
-    """The answer to a question. `elsewhere` are published figures that belong to no lens."""
+    """The answer to a question.
+
+    `elsewhere` are published figures that belong to no lens; `last_published` is the last day up
+    to the question's that any published figure of its kind speaks of.
+    """
 
     question: Question
     claims: list[Claim]
     answers: list[LensAnswer]
     elsewhere: list[Fact]
+    last_published: date | None
 
     @property
     def is_empty(self) -> bool:
@@ -166,7 +171,13 @@ def _weigh(
         claims=claims(facts, pair, question.day) if pair else [],
         answers=answers,
         elsewhere=in_season([fact for fact in known if not fact.lens], question),
+        last_published=_last_published(known, question),
     )
+
+
+def _last_published(facts: Sequence[Fact], question: Question) -> date | None:
+    days = (fact.as_of.last for fact in facts if fact.entity.startswith(_ENTITIES[question.by]))
+    return max((day for day in days if day <= question.day), default=None)
 
 
 def in_season(facts: Sequence[Fact], question: Question) -> list[Fact]:
