@@ -205,7 +205,7 @@ def test_labs_of_one_house_and_families_are_added_up(tmp_path: Path) -> None:
     }
 
 
-def test_the_map_in_force_on_the_day_is_used(tmp_path: Path) -> None:
+def test_the_map_in_force_on_the_last_day_is_used(tmp_path: Path) -> None:
     before, after = date(2026, 9, 2), date(2026, 9, 3)
     (old,) = lines(tmp_path / "a", snapshot(before, {"EleutherAI/x": 1}), without_panel(PANEL))
     (new,) = lines(tmp_path / "b", snapshot(after, {"EleutherAI/x": 1}), without_panel(PANEL))

@@ -96,12 +96,15 @@ def lines_of_store(
 
 
 def count(connection: DuckDBPyConnection, lens: Lens, reading: Reading, by: By) -> list[Snapshot]:
-    """The snapshots of the table `readings` under a lens, by day."""
+    """The snapshots of the table `readings` under a lens, by day.
+
+    Regions are those in force on the last day, so that a change of the map makes no jump in a line.
+    """
     days = [day for (day,) in connection.execute(_DAYS).fetchall()]
     if not days:
         return []
     create_tables(connection, days[-1])
-    _name_entities(connection, lens, reading, days[-1])
+    _name_entities(connection, lens, reading)
     _find_faulty(connection, lens, len(days))
     rows = connection.execute(_totals(lens, by, len(days)), [MAX_GROUPS]).fetchall()
     snapshots: dict[date, Snapshot] = {}
@@ -147,7 +150,7 @@ FROM readings LEFT JOIN (
     SELECT entity,
            arg_max(split_part(metric, '=', 2), as_of) FILTER (metric LIKE 'is:pipeline=%') pipeline,
            arg_max(split_part(metric, '=', 2), as_of) FILTER (metric LIKE 'is:base=%') base,
-           DATE '1970-01-01' + (max(value) FILTER (metric = 'created'))::INTEGER created
+           DATE '1970-01-01' + least(max(value) FILTER (metric = 'created'), 99999)::INTEGER created
     FROM observations
     WHERE source = ? AND (metric = 'created' OR metric LIKE 'is:%')
     GROUP BY entity
@@ -155,9 +158,7 @@ FROM readings LEFT JOIN (
 """
 
 
-def _name_entities(
-    connection: DuckDBPyConnection, lens: Lens, reading: Reading, last_day: date
-) -> None:
+def _name_entities(connection: DuckDBPyConnection, lens: Lens, reading: Reading) -> None:
     """Create the view `placed`: the readings of the universe, and whose each of them is."""
     connection.execute(MACROS)
     connection.execute(
