@@ -91,8 +91,10 @@ def _rows(name: str) -> list[dict[str, str]]:
 
 
 def _create(connection: DuckDBPyConnection, shape: str, rows: Sequence[tuple[str, ...]]) -> None:
-    name, _, columns = shape.partition("(")
-    typed = ", ".join(f"{column} VARCHAR" for column in columns.rstrip(")").split(", "))
-    connection.execute(f"CREATE OR REPLACE TEMP TABLE {name} ({typed})")
-    marks = ", ".join("?" for _ in rows[0])
-    connection.executemany(f"INSERT INTO {name} VALUES ({marks})", rows)
+    """Create a table of texts from its rows; `shape` is its name and columns."""
+    name, _, columns = shape.rstrip(")").partition("(")
+    spread = ", ".join(f"unnest(?::VARCHAR[]) AS {column}" for column in columns.split(", "))
+    connection.execute(
+        f"CREATE OR REPLACE TEMP TABLE {name} AS SELECT {spread}",
+        [list(values) for values in zip(*rows, strict=True)],
+    )

@@ -232,7 +232,11 @@ def _find_faulty(connection: DuckDBPyConnection, lens: Lens, num_days: int) -> N
         kept = set(clean(points, find_faults(entity, lens.metric, points, counter)))
         faulty += [(entity, day) for day, value in points if (day, value) not in kept]
     if faulty:
-        connection.executemany("INSERT INTO faulty VALUES (?, ?)", faulty)
+        entities, days = zip(*faulty, strict=True)
+        connection.execute(
+            "INSERT INTO faulty SELECT unnest(?::VARCHAR[]), unnest(?::DATE[])",
+            [list(entities), list(days)],
+        )
 
 
 def _totals(lens: Lens, by: By, num_days: int) -> str:
