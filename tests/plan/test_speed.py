@@ -65,7 +65,7 @@ def test_products_are_the_weights_times_the_rows_and_attention_over_the_context(
     at_200 = decode_work(LLAMA, Load(2, 200), "float16").products
     attention = 2 * 100 * 32 * (2 * 32 * 128) * ATTENTION_COST
     assert at_200 - at_100 == pytest.approx(attention)
-    eight_bits = 1.95
+    eight_bits = 1.31
     blocks = sum(p.elements for p in LLAMA.weights if p.role in ("attention", "dense"))
     products = 2 * eight_bits * (blocks + HEAD_COST * _head(LLAMA))
     assert at_100 == pytest.approx(products + attention)

@@ -21,9 +21,10 @@ from importlib.resources import files
 from wazn.plan.memory import MAX_ROWS, KvFormat, Load, entry_bytes
 from wazn.plan.shape import Shape, Weights
 
-# Products of 4-bit weights that take as long as one of the kind, on both reference machines' cores:
-# 42-44 products per cycle and core with 4 bits, 22-23 with 8, 103 of 272 per second in float32.
-PRODUCT_COST = ((5.6, 1.0), (7.0, 1.6), (9.0, 1.95), (32.0, 2.64))
+# How many products of 4-bit weights take as long as one of so many bits. 6 and 8 bits: seconds of
+# one thread for 256 rows of the 1.1 B shape in Q6_K, Q8_0 and Q4_0 (3.51, 3.06, 2.34; AVX-512-VNNI;
+# under AVX2 8 bits cost up to 1.95). Floats: 272 GMAC/s of 4-bit products against 103 of float32.
+PRODUCT_COST = ((5.6, 1.0), (7.0, 1.5), (9.0, 1.31), (32.0, 2.64))
 HEAD_COST = 2.0
 """Activations of the quantised output matrix have 16 bits: two products instead of one."""
 
