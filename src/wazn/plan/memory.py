@@ -94,9 +94,12 @@ def _buffers(shape: Shape, load: Load) -> int:
     are alive at once.
     """
     widest = max(
-        max(part.rows, part.columns)
-        for part in shape.weights
-        if part.role not in ("embedding", "head", "table", "vector")
+        (
+            max(part.rows, part.columns)
+            for part in shape.weights
+            if part.role not in ("embedding", "head", "table", "vector")
+        ),
+        default=shape.hidden_size,
     )
     activations = MAX_ROWS * (4 * shape.hidden_size + 2 * widest)
     return 4 * (activations + load.users * shape.vocab_size)
