@@ -135,6 +135,13 @@ def test_a_configuration_that_cannot_be_is_refused(changed: dict[str, Any], mess
         read_shape({**LLAMA, **changed}, "config.json")
 
 
+def test_compressed_layers_without_their_rates_are_refused() -> None:
+    config = dict(known_models()["deepseek-v4-flash"].config)
+    del config["compress_ratios"]
+    with pytest.raises(BadFile, match="neither compress_ratios nor compress_rates"):
+        read_shape(config, "config.json")
+
+
 def test_an_unknown_family_is_refused_with_those_that_are_known() -> None:
     with pytest.raises(UnsupportedModel, match=r"'rwkv' cannot be planned; known are llama, "):
         read_shape({"model_type": "rwkv"}, "config.json")

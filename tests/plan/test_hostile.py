@@ -25,7 +25,10 @@ values = plain | st.lists(plain, max_size=4) | st.just({"full_attention": 4, "":
 def test_a_changed_configuration_is_planned_or_refused(name: str, data: st.DataObject) -> None:
     config: dict[str, Any] = dict(CONFIGS[name])
     for key in data.draw(st.lists(st.sampled_from(sorted(config)), max_size=4, unique=True)):
-        config[key] = data.draw(values)
+        if data.draw(st.booleans()):
+            config[key] = data.draw(values)
+        else:
+            del config[key]
     try:
         published_format(config)
         shape = in_format(read_shape(config, "config.json"), "Q4_K_M")

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, replace
 
+from wazn.errors import BadFile
 from wazn.plan.facts import MAX_LAYERS, Facts
 from wazn.plan.shape import Cache, Weights
 
@@ -244,7 +245,7 @@ def _compressed_layers(facts: Facts, layers: int) -> tuple[Counter[int], Counter
     kinds = facts.texts("layer_types", layers) or ()
     rates = facts.nested("compress_rates")
     if rates is None:
-        raise facts.bad("layer_types", "of no use without compress_rates")
+        raise BadFile(f"{facts.where} states neither compress_ratios nor compress_rates.")
     found = []
     for kind in ("heavily_compressed_attention", "compressed_sparse_attention"):
         count = kinds.count(kind)
