@@ -10,7 +10,7 @@ import pytest
 # A run in the background may be told to ignore Ctrl-C, which tests and what they start send.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-_FOREIGN_VARIABLES = ("HF_TOKEN", "HF_ENDPOINT", "MODELSCOPE_API_TOKEN")
+_FOREIGN_VARIABLES = ("HF_TOKEN", "HF_ENDPOINT", "MODELSCOPE_API_TOKEN", "OPENROUTER_API_KEY")
 
 
 @pytest.fixture(autouse=True)

@@ -28,12 +28,27 @@ MAY_IMPORT = {
     "models": {*BASE, "native", "weights", "text"},
     "engine": {*BASE, "native", "weights", "text", "models"},
     "server": {*BASE, "native", "weights", "text", "models", "engine"},
+    "weigh": {*BASE},
     "bench": {*BASE, "native", "weights", "text", "models", "engine", "__init__"},
-    "cli": {*BASE, "native", "weights", "text", "models", "engine", "server", "bench", "__init__"},
+    "plan": {*BASE, "weights", "bench"},
+    "cli": {
+        *BASE,
+        "native",
+        "weights",
+        "text",
+        "models",
+        "engine",
+        "server",
+        "bench",
+        "weigh",
+        "plan",
+        "__init__",
+    },
     "__init__": {"errors", "engine"},
     "__main__": {"cli"},
 }
 SERVER_ONLY = ("wazn.server", "fastapi", "starlette", "uvicorn", "zmq")
+OBSERVATORY_ONLY = ("wazn.weigh", "wazn.plan", "duckdb", "statsmodels")
 NETWORK_ONLY = ("httpx", "huggingface_hub", "requests", "urllib3")
 
 
@@ -118,7 +133,7 @@ def _among(modules: list[str], names: tuple[str, ...]) -> list[str]:
 def test_importing_wazn_loads_nothing_else() -> None:
     modules = _modules_after("import wazn")
     assert _among(modules, ("wazn",)) == ["wazn"]
-    assert not _among(modules, ("numpy", *SERVER_ONLY, *NETWORK_ONLY))
+    assert not _among(modules, ("numpy", *SERVER_ONLY, *NETWORK_ONLY, *OBSERVATORY_ONLY))
 
 
 def test_chat_loads_neither_server_nor_network(tmp_path: Path) -> None:
@@ -128,4 +143,4 @@ def test_chat_loads_neither_server_nor_network(tmp_path: Path) -> None:
         *("chat", str(model), "-p", "Hi", "--max-tokens", "2"),
     )
     assert "wazn.engine.engine" in modules
-    assert not _among(modules, (*SERVER_ONLY, *NETWORK_ONLY))
+    assert not _among(modules, (*SERVER_ONLY, *NETWORK_ONLY, *OBSERVATORY_ONLY))

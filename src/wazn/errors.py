@@ -7,6 +7,7 @@ WaznError
 ├── BadFile              a weights, tokenizer or configuration file breaks its own format
 ├── FetchError           a download failed: network, access, hash
 ├── StorageError         a disk is full, or a folder cannot be written
+├── BadObservation       a number, fact or definition of the observatory that breaks its rules
 ├── BadTemplate          a chat template failed, or went over its limits
 ├── BadRequest           a parameter or prompt that cannot be honoured
 │   └── DoesNotFit       prompt and answer exceed the context or the memory
@@ -42,6 +43,10 @@ class FetchError(WaznError):
 
 class StorageError(WaznError):
     """A disk is full or a folder is not writable."""
+
+
+class BadObservation(WaznError):
+    """A number, a published fact or a definition of the observatory that breaks its rules."""
 
 
 class BadTemplate(WaznError):

@@ -21,6 +21,15 @@ from wazn.errors import BadFile, BadRequest
 
 HUGGING_FACE = "https://huggingface.co"
 MODELSCOPE = "https://modelscope.cn"
+OLLAMA = "https://ollama.com"
+OPENROUTER = "https://openrouter.ai"
+GENAI_PRICES = (
+    "https://raw.githubusercontent.com/pydantic/genai-prices/refs/heads/main/"
+    "prices/new_data/v2/data.json"
+)
+LITELLM_PRICES = (
+    "https://raw.githubusercontent.com/BerriAI/litellm/main/model_prices_and_context_window.json"
+)
 
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 _BINARY_UNITS = {"KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
@@ -36,8 +45,13 @@ class Settings:
     cache_limit: int | None
     hf_endpoint: str
     ms_endpoint: str
+    ollama_endpoint: str
+    openrouter_endpoint: str
+    genai_prices_address: str
+    litellm_prices_address: str
     hf_token: str | None = field(repr=False)
     ms_token: str | None = field(repr=False)
+    openrouter_token: str | None = field(repr=False)
     offline: bool
 
 
@@ -139,6 +153,30 @@ SCHEMA: tuple[Setting, ...] = (
         _always(MODELSCOPE),
     ),
     Setting(
+        "ollama_endpoint",
+        "address of Ollama's library or a mirror of it",
+        _address,
+        _always(OLLAMA),
+    ),
+    Setting(
+        "openrouter_endpoint",
+        "address of OpenRouter or a mirror of it",
+        _address,
+        _always(OPENROUTER),
+    ),
+    Setting(
+        "genai_prices_address",
+        "address of the price catalogue of genai-prices",
+        _address,
+        _always(GENAI_PRICES),
+    ),
+    Setting(
+        "litellm_prices_address",
+        "address of the price catalogue of litellm",
+        _address,
+        _always(LITELLM_PRICES),
+    ),
+    Setting(
         "hf_token",
         "access token for gated and private repositories of Hugging Face",
         _token,
@@ -151,6 +189,13 @@ SCHEMA: tuple[Setting, ...] = (
         _token,
         _always(None),
         ("MODELSCOPE_API_TOKEN",),
+    ),
+    Setting(
+        "openrouter_token",
+        "key of OpenRouter, for its usage figures older than a month",
+        _token,
+        _always(None),
+        ("OPENROUTER_API_KEY",),
     ),
     Setting("offline", "refuse every use of the network", _switch, _always(False)),
 )

@@ -111,8 +111,13 @@ def settings_for(home: Path, url: str, *, token: str | None = None) -> Settings:
         cache_limit=None,
         hf_endpoint=url,
         ms_endpoint=url,
+        ollama_endpoint=url,
+        openrouter_endpoint=url,
+        genai_prices_address=url,
+        litellm_prices_address=url,
         hf_token=token,
         ms_token=token,
+        openrouter_token=token,
         offline=False,
     )
 

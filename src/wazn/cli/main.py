@@ -39,6 +39,21 @@ COMMANDS = {
     "verify": CommandEntry("wazn.cli.models:verify", "Hash stored models again and compare."),
     "cache": CommandEntry("wazn.cli.cache:cache", "List or free the cache of packed weights."),
     "bench": CommandEntry("wazn.cli.bench:bench", "Measure speed, alone or beside llama.cpp."),
+    "plan": CommandEntry(
+        "wazn.cli.plan:plan", "Say what a model would need here, before any download."
+    ),
+    "cost": CommandEntry(
+        "wazn.cli.cost:cost", "Compare an API's price with running a model yourself."
+    ),
+    "weigh": CommandEntry(
+        "wazn.cli.weigh:weigh", "Say who leads, by which definition, since when."
+    ),
+    "observe": CommandEntry(
+        "wazn.cli.observe:observe", "Collect adoption counters and prices, or import series."
+    ),
+    "report": CommandEntry(
+        "wazn.cli.report:report", "Write who leads as one HTML page, complete in itself."
+    ),
     "doctor": CommandEntry(
         "wazn.cli.doctor:doctor", "Say what this machine can run, and how fast."
     ),

@@ -1,0 +1,1 @@
+"""The observatory as one HTML page that is complete in itself: for paper, phone and screen."""
