@@ -228,7 +228,7 @@ class LLM:
             request_id,
             self.tokenizer.encode(text),
             params,
-            reasoning_open=self.engine.writers.style.is_opened_by(text),
+            reasoning_open=self.engine.writers.family.thinking.is_opened_by(text),
             is_chat=True,
         )
 

@@ -7,7 +7,7 @@ with one. Knows nothing of models, chats and prompts.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -114,6 +114,11 @@ class Tokenizer:
         """The id of an added token, such as a marker, by its text."""
         tokens = self._vocabulary.tokens
         return next((id for id in self._added if tokens[id] == text), None)
+
+    def ids_of(self, texts: Collection[str]) -> dict[int, str]:
+        """Id → text of those texts that are added tokens."""
+        tokens = self._vocabulary.tokens
+        return {id: text for id in self._added if (text := tokens[id]) in texts}
 
     def close(self) -> None:
         """End the helper process, if this tokenizer needed one."""
