@@ -39,7 +39,7 @@ def test_thinking_is_told_apart_in_conversations_only(opened: bool) -> None:
 def answer_with_tools(answer: bytes, tools: bool = True, stop: str = "") -> list[Increment]:
     engine = engine_of(script={(1, 2): [*answer]}, chat_template=ToolTemplate())
     params = SamplingParams(temperature=0, stop=stop or None)
-    offered = {"now": {}} if tools else {}
+    offered: dict[str, dict[str, object]] = {"now": {}} if tools else {}
     engine.submit(Request("chat", [1, 2], params, is_chat=True, tools=offered))
     return finish(engine)
 

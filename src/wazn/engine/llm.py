@@ -23,6 +23,7 @@ from wazn.engine.request import Completion, Request
 from wazn.engine.runner import Runner
 from wazn.engine.sinks import Gathering, Stream
 from wazn.errors import BadRequest
+from wazn.text.tools import Tool, check_tools, schemas_of
 
 if TYPE_CHECKING:
     from wazn.engine.served_model import ServedModel
@@ -95,6 +96,7 @@ class LLM:
         messages: Messages,
         params: SamplingParams | None = None,
         *,
+        tools: Sequence[Tool] | None = None,
         stream: Literal[False] = False,
         **template_variables: Any,
     ) -> Completion | list[Completion]: ...
@@ -104,6 +106,7 @@ class LLM:
         messages: Messages,
         params: SamplingParams | None = None,
         *,
+        tools: Sequence[Tool] | None = None,
         stream: Literal[True],
         **template_variables: Any,
     ) -> Stream: ...
@@ -112,14 +115,19 @@ class LLM:
         messages: Messages,
         params: SamplingParams | None = None,
         *,
+        tools: Sequence[Tool] | None = None,
         stream: bool = False,
         **template_variables: Any,
     ) -> Completion | list[Completion] | Stream:
         """Answer a conversation of ``{"role": …, "content": …}`` messages with the chat template.
 
-        A list of Completions with ``n`` above 1, an iterator of Increments with ``stream=True``;
-        other keywords are variables of the template. BadRequest if the model has no template.
+        ``tools``: functions in OpenAI's shape that the model may call; its calls are the answer's
+        ``tool_calls``. A list of Completions with ``n`` above 1, an iterator of Increments with
+        ``stream=True``; other keywords are variables of the template. BadRequest if the model has
+        no template, or one that cannot call tools.
         """
+        if tools is not None:
+            template_variables["tools"] = tools
         plan = self._plan(messages, params, template_variables)
         if stream:
             return Stream(self._runner, plan)
@@ -223,13 +231,21 @@ class LLM:
         if template is None:
             raise BadRequest("this model came without a chat template; give it a prompt as text.")
         variables = {"add_generation_prompt": True, **template_variables}
-        text = template.render(messages, **variables)
+        prompt = template.prompt(messages, **variables)
+        family = self.engine.writers.family
+        tools = schemas_of(check_tools(template_variables.get("tools")))
+        if tools and not family.can_call:
+            raise BadRequest(
+                "this model's chat template has no form of tool call that is known; ask without "
+                "tools."
+            )
         return Request(
             request_id,
-            self.tokenizer.encode(text),
+            self.tokenizer.encode_prompt(prompt),
             params,
-            reasoning_open=self.engine.writers.family.thinking.is_opened_by(text),
+            reasoning_open=family.thinking.is_opened_by(prompt.text),
             is_chat=True,
+            tools=tools,
         )
 
 

@@ -14,7 +14,7 @@ from typing import Literal, TypeAlias
 from wazn.text.answers import deepseek, function_tags, harmony, hermes, llama, mistral
 from wazn.text.answers.source import Reading, Source
 from wazn.text.answers.writer import AnswerWriter
-from wazn.text.reasoning import NONE, ReasoningStyle, detect_style
+from wazn.text.reasoning import NONE, STYLES, ReasoningStyle, detect_style
 from wazn.text.tokenizer import Tokenizer
 
 Reader: TypeAlias = Callable[[Source, AnswerWriter, str], Reading[None]]
@@ -71,14 +71,19 @@ class Family:
     is_harmony: bool = False
 
     @property
+    def can_call(self) -> bool:
+        """Whether calls can be told from text."""
+        return self.is_harmony or self.calls is not None
+
+    @property
     def markers(self) -> frozenset[str]:
         """Everything that is read as a token where the vocabulary has it as one."""
-        markers = {*self.answer_tags, self.thinking.open, self.thinking.close}
+        markers = {*self.answer_tags, *self.thinking.markers}
         if self.calls is not None:
             markers.update(self.calls.markers)
         if self.is_harmony:
             markers.update(harmony.MARKERS)
-        return frozenset(markers - {""})
+        return frozenset(markers)
 
 
 FAMILIES = (
@@ -105,6 +110,13 @@ FAMILIES = (
     Family("llama3", ("<|start_header_id|>", "ipython"), LLAMA),
     Family("plain", switch="enable_thinking"),  # no calls: Llama 2, SmolLM2, ERNIE 4.5, Grok-2 …
 )
+
+
+ANSWER_MARKERS = frozenset().union(
+    *(style.markers for style in STYLES),
+    *(row.markers for row in FAMILIES if not row.is_harmony),
+)
+"""What the assistant's earlier answers may hold as tokens: thinking and calls, no turns."""
 
 
 def detect_family(tokenizer: Tokenizer | None, template: str = "") -> Family:

@@ -16,6 +16,11 @@ class ReasoningStyle:
     open: str = ""
     close: str = ""
 
+    @property
+    def markers(self) -> tuple[str, ...]:
+        """The pair, if there is one."""
+        return (self.open, self.close) if self.open else ()
+
     def is_opened_by(self, prompt: str) -> bool:
         """Whether the prompt already ends inside the thinking part."""
         return bool(self.open) and prompt.rstrip().endswith(self.open)
