@@ -23,6 +23,7 @@ from wazn.engine.request import Completion, Request
 from wazn.engine.runner import Runner
 from wazn.engine.sinks import Gathering, Stream
 from wazn.errors import BadRequest
+from wazn.text.families import thinking_variables
 from wazn.text.tools import Tool, check_tools, schemas_of
 
 if TYPE_CHECKING:
@@ -150,6 +151,15 @@ class LLM:
         Whoever steps ``engine`` must not generate, chat, stream, score or embed at the same time.
         """
         return self._plan(prompt, params, template_variables).request
+
+    def thinking_variables(self, *, on: bool) -> dict[str, Any]:
+        """The template variables that switch thinking on or off, to be given to ``chat``.
+
+        Their name is each family's own. BadRequest when this model cannot be switched.
+        """
+        template = self.model.chat_template
+        sources = "" if template is None else "\n".join(template.sources.values())
+        return thinking_variables(self.engine.writers.family, sources, on=on)
 
     def logits(self, token_ids: Sequence[int]) -> NDArray[np.float32]:
         """Next-token logits after each of the tokens, (len(token_ids), vocab)."""

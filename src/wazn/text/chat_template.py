@@ -15,8 +15,8 @@ from wazn.text.dialect import Dialect
 from wazn.text.families import ANSWER_MARKERS
 from wazn.text.huggingface_tokenizer import read_config
 from wazn.text.json_file import JSON
-from wazn.text.messages import Message, check_messages, check_size
-from wazn.text.prompt import Marker, Prompt, choose_mark, escaped
+from wazn.text.messages import Message, check_messages
+from wazn.text.prompt import Marker, Prompt, escaped, mark_speech
 from wazn.text.sandbox import Limits, Sandbox, SandboxFailure
 from wazn.text.tokenizer import Tokenizer
 from wazn.text.tools import Tool, check_tools
@@ -134,7 +134,7 @@ class ChatTemplate:
             "tools": check_tools(tools),
             "documents": documents,
         }
-        mark, said = self._marked(said)
+        mark, said = mark_speech(self._marker, said, self.sources.values())
         values = {
             **self._special_tokens,
             **said,
@@ -149,20 +149,6 @@ class ChatTemplate:
     def render(self, messages: Sequence[Message], *arguments: Any, **variables: Any) -> str:
         """The prompt as plain text; arguments and errors are those of ``prompt``."""
         return self.prompt(messages, *arguments, **variables).text
-
-    def _marked(self, said: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-        """The mark, "" if none is needed, and what was said with the mark in it."""
-        text = check_size(said)
-        if not self._marker.finds_any(text):
-            return "", said
-        mark = choose_mark([text, *self.sources.values()])
-        marked: dict[str, Any] = {
-            name: self._marker.marked(value, mark)
-            for name, value in said.items()
-            if name != "messages"
-        }
-        messages = [self._marker.marked_message(one, mark) for one in said["messages"]]
-        return mark, {**marked, "messages": messages}
 
     def warm(self) -> None:
         """Start the helper process now, so that the first conversation does not wait for it."""

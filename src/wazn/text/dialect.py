@@ -17,14 +17,16 @@ _OBJECT = re.compile(
     rf"{_ARGUMENTS}\s*(\|\s*(tojson|items|dictsort)|\.items|is\s+(not\s+)?(string|mapping))"
 )
 _TEXT = re.compile(rf"{_ARGUMENTS}\s*(\+|~|\}}\}}|-\}}\}})")
-_NONE = re.compile(r"content['\"]?\]?\s+is\s+(not\s+)?(none|string)")
+_NONE = re.compile(r"(?<!reasoning_)content['\"]?\]?\s+is\s+(not\s+)?none")
+_STRING = re.compile(r"(?<!reasoning_)content['\"]?\]?\s+is\s+(not\s+)?string")
 _THINKING = re.compile(r"\.thinking\b|['\"]thinking['\"]\s*(\]|in\s+message)")
 
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """``wants_text``: arguments as JSON text, not as an object. ``knows_none``: a message may have
-    no content. ``reasoning``: the field in which earlier thinking is looked for.
+    """``wants_text``: arguments as JSON text, not as an object. ``knows_none``: a call is
+    known by a missing content; elsewhere an empty text does no harm. ``reasoning``: the field in
+    which earlier thinking is looked for.
     """
 
     wants_text: bool
@@ -37,7 +39,7 @@ class Dialect:
         has_own_name = "reasoning_content" not in source and _THINKING.search(source) is not None
         return cls(
             wants_text=_OBJECT.search(source) is None and _TEXT.search(source) is not None,
-            knows_none=_NONE.search(source) is not None,
+            knows_none=_NONE.search(source) is not None and _STRING.search(source) is None,
             reasoning="thinking" if has_own_name else "reasoning_content",
         )
 

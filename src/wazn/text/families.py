@@ -7,10 +7,12 @@ How each row was checked is in docs/families.md.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
+from wazn.errors import BadRequest
 from wazn.text.answers import deepseek, function_tags, harmony, hermes, llama, mistral
 from wazn.text.answers.source import Reading, Source
 from wazn.text.answers.writer import AnswerWriter
@@ -110,6 +112,15 @@ FAMILIES = (
     Family("llama3", ("<|start_header_id|>", "ipython"), LLAMA),
     Family("plain", switch="enable_thinking"),  # no calls: Llama 2, SmolLM2, ERNIE 4.5, Grok-2 …
 )
+
+
+def thinking_variables(family: Family, template: str, *, on: bool) -> dict[str, Any]:
+    """What tells this template to think or not to; BadRequest when it has no such switch."""
+    if not family.switch or not re.search(rf"\b{family.switch}\b", template):
+        raise BadRequest("this model's chat template has no switch for thinking; leave it alone.")
+    if family.switch_takes == "on":
+        return {family.switch: on}
+    return {} if on else {family.switch: 0}  # without a budget it thinks as long as it wants
 
 
 ANSWER_MARKERS = frozenset().union(

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from wazn.errors import BadRequest
+from wazn.text.messages import check_size
 
 _CANDIDATES = [chr(code) for code in range(0xFDD0, 0xFDF0)]
 """Noncharacters, which Unicode keeps for uses like this one."""
@@ -78,6 +79,23 @@ class Marker:
             )
             for key, value in message.items()
         }
+
+
+def mark_speech(
+    marker: Marker, said: Mapping[str, Any], sources: Iterable[str]
+) -> tuple[str, dict[str, Any]]:
+    """The mark ("" if nothing needs one) and what was said with the mark in it.
+
+    ``said``: messages, and whatever else is not the template's own; ``sources``: texts in which the
+    mark must not occur either. BadRequest when it is no JSON, or too long.
+    """
+    text = check_size(said)
+    if not marker.finds_any(text):
+        return "", dict(said)
+    mark = choose_mark([text, *sources])
+    others = {name: value for name, value in said.items() if name != "messages"}
+    messages = [marker.marked_message(message, mark) for message in said["messages"]]
+    return mark, {**marker.marked(others, mark), "messages": messages}
 
 
 def _pattern(tokens: Iterable[str]) -> re.Pattern[str] | None:

@@ -36,7 +36,7 @@ def check_tools(tools: Sequence[Tool] | None) -> list[dict[str, Any]] | None:
     for index, name in enumerate(names):
         if name in names[:index]:
             raise BadRequest(f"tools[{index}].function.name is {name!r}, which another tool has.")
-    return checked or None
+    return checked
 
 
 def schemas_of(tools: Sequence[Tool] | None) -> dict[str, Mapping[str, Any]]:
