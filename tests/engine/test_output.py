@@ -4,10 +4,12 @@ import json
 
 import pytest
 
-from tests.engine.fake_model import END_THINK, THINK, FakeTemplate
+from tests.engine.fake_model import BOS, END_THINK, THINK, FakeModel, FakeTemplate
 from tests.engine.serving import engine_of, finish
+from wazn.engine.llm import LLM
 from wazn.engine.params import SamplingParams
 from wazn.engine.request import Increment, Request
+from wazn.errors import BadRequest
 from wazn.text.answers.events import ToolCall, joined_calls
 
 NOW = b'<tool_call>{"name": "now", "arguments": {"zone": "UTC"}}</tool_call>'
@@ -66,3 +68,45 @@ def test_a_stop_string_inside_a_call_ends_it_with_an_error() -> None:
         ToolCall("", "now", '{"zone": "', "the answer ended inside the call.")
     ]
     assert increments[-1].finish_reason == "stop" and increments[-1].calls
+
+
+def open_llm(answer: bytes, template: FakeTemplate) -> LLM:
+    prompt = (BOS, *b"user:Hi\nassistant:")
+    return LLM(FakeModel(script={prompt: [*answer]}, chat_template=template), memory=100_000)
+
+
+def test_chat_offers_tools_and_returns_calls() -> None:
+    with open_llm(b"One moment. " + NOW, ToolTemplate()) as llm:
+        greedy = SamplingParams(temperature=0)
+        messages = [{"role": "user", "content": "Hi"}]
+        tools = [{"type": "function", "function": {"name": "now"}}]
+        answer = llm.chat(messages, greedy, tools=tools)
+        assert not isinstance(answer, list) and answer.text == "One moment."
+        [call] = answer.tool_calls
+        assert (call.name, json.loads(call.arguments), call.error) == ("now", {"zone": "UTC"}, None)
+        streamed = list(llm.chat(messages, greedy, tools=tools, stream=True))
+        [same] = joined_calls(event for part in streamed for event in part.calls)
+        assert (same.name, same.arguments) == (call.name, call.arguments)
+        plain = llm.chat(messages, greedy)
+        assert not isinstance(plain, list) and plain.tool_calls == []
+        assert plain.text == "One moment. " + NOW.decode()
+
+
+def test_tools_are_refused_where_calls_cannot_be_told_from_text() -> None:
+    with open_llm(b"", FakeTemplate()) as llm:
+        messages = [{"role": "user", "content": "Hi"}]
+        with pytest.raises(BadRequest, match="no form of tool call"):
+            llm.chat(messages, tools=[{"type": "function", "function": {"name": "now"}}])
+        with pytest.raises(BadRequest, match=r"tools\[0\].function.name is 'a b'"):
+            llm.chat(messages, tools=[{"type": "function", "function": {"name": "a b"}}])
+
+
+def test_thinking_is_switched_by_the_name_that_the_template_knows() -> None:
+    class Switched(ToolTemplate):
+        sources = {"default": "<tool_call> {{ enable_thinking }}"}  # noqa: RUF012
+
+    with open_llm(b"", Switched()) as llm:
+        assert llm.thinking_variables(on=False) == {"enable_thinking": False}
+    with open_llm(b"", ToolTemplate()) as llm:
+        with pytest.raises(BadRequest, match="no switch for thinking"):
+            llm.thinking_variables(on=True)

@@ -11,10 +11,11 @@ from datetime import datetime
 import pytest
 
 from tests.golden.conversations import CALLS, FOLDER, TEMPLATES, TOOLS
+from wazn.errors import BadRequest
 from wazn.text.answers.events import CallEvent, ContentDelta, joined_calls
 from wazn.text.answers.parser import AnswerParser
 from wazn.text.chat_template import ChatTemplate
-from wazn.text.families import detect_family
+from wazn.text.families import detect_family, thinking_variables
 from wazn.text.tools import check_tools, schemas_of
 
 PROMPTS = json.loads((FOLDER / "prompts.json").read_text())
@@ -85,3 +86,26 @@ def test_a_call_is_read_back_from_what_the_template_wrote(name: str) -> None:
         (call, arguments, None) for _, call, arguments in expected
     ]
     assert "".join(one.text for one in events if isinstance(one, ContentDelta)).strip() == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "off", "on"),
+    [
+        ("qwen3", {"enable_thinking": False}, {"enable_thinking": True}),
+        ("qwen3.5", {"enable_thinking": False}, {"enable_thinking": True}),
+        ("deepseek-v3.1", {"thinking": False}, {"thinking": True}),
+        ("seed-oss", {"thinking_budget": 0}, {}),
+    ],
+)
+def test_thinking_is_switched_as_each_template_wants(
+    name: str, off: dict[str, object], on: dict[str, object]
+) -> None:
+    family = detect_family(None, source(name))
+    assert thinking_variables(family, source(name), on=False) == off
+    assert thinking_variables(family, source(name), on=True) == on
+
+
+@pytest.mark.parametrize("name", ["qwen2.5", "deepseek-r1", "gpt-oss", "llama3.2", "ernie4.5"])
+def test_a_template_without_a_switch_says_so(name: str) -> None:
+    with pytest.raises(BadRequest, match="no switch for thinking"):
+        thinking_variables(detect_family(None, source(name)), source(name), on=False)

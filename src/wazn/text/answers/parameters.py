@@ -7,10 +7,14 @@ fit its schema stays the text it is: the tool can say more about it than we can.
 
 from __future__ import annotations
 
+import ast
 import json
 from collections.abc import Mapping
 
 from wazn.text.answers.writer import AnswerWriter, NoCall
+
+MAX_VALUE_CHARACTERS = 65_536
+"""Longest value that is read in Python's spelling, which is parsed as a whole."""
 
 _PLAIN = {
     "integer": (int,),
@@ -95,11 +99,7 @@ def cast(text: str, types: frozenset[str]) -> object:
         return word.lower() == "true"
     if "null" in types and word.lower() in ("null", "none"):
         return None
-    try:
-        value = json.loads(word)
-        json.dumps(value, allow_nan=False)
-    except (ValueError, RecursionError):
-        return text
+    value = _value(word, is_nested=bool(types & {"object", "array"}))
     if isinstance(value, bool):
         return text  # booleans were dealt with above
     if any(isinstance(value, kind) for name in types for kind in _PLAIN.get(name, ())):
@@ -107,6 +107,22 @@ def cast(text: str, types: frozenset[str]) -> object:
     if "integer" in types and isinstance(value, float) and value.is_integer():
         return int(value)
     return text
+
+
+def _value(word: str, *, is_nested: bool) -> object:
+    """What the word says as JSON or, where it holds other values, as Python; itself if nothing.
+
+    Some templates write earlier calls with Python's quotes, so their models do, too.
+    """
+    readers = (json.loads, ast.literal_eval) if is_nested else (json.loads,)
+    for reader in readers if len(word) <= MAX_VALUE_CHARACTERS else (json.loads,):
+        try:
+            value = reader(word)
+            json.dumps(value, allow_nan=False)
+        except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
+            continue
+        return value
+    return word
 
 
 def _type_name(value: object) -> str:
