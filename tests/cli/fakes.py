@@ -12,6 +12,7 @@ import pytest
 from wazn.engine.params import SamplingParams
 from wazn.engine.request import Increment, Usage
 from wazn.errors import DoesNotFit
+from wazn.text.answers.events import CallEvent
 
 PARIS = "The capital of France is Paris."
 
@@ -22,6 +23,7 @@ class Reply:
 
     text: str = PARIS
     reasoning: str = ""
+    calls: tuple[CallEvent, ...] = ()
     finish_reason: str = "stop"
     pause_s: float = 0.0
     error: BaseException | None = None  # raised after the last word
@@ -52,6 +54,8 @@ class FakeStream(Iterator[Increment]):
         for number, (kind, word) in enumerate(parts):
             time.sleep(reply.pause_s)
             yield Increment("1", 0, token_ids=(number,), **{kind: word})  # type: ignore[arg-type]
+        for event in reply.calls:
+            yield Increment("1", 0, calls=(event,))
         if reply.error is not None:
             raise reply.error
         usage = Usage(prompt_tokens, len(parts), len(_words(reply.reasoning)), 0.0, 0.5, 0.25)
@@ -77,6 +81,9 @@ class FakeLLM:
     @property
     def model(self) -> Any:
         return SimpleNamespace(suggested_system=self.suggested_system)
+
+    def thinking_variables(self, *, on: bool) -> dict[str, Any]:
+        return {"enable_thinking": on}
 
     def chat(
         self,

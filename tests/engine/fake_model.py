@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from wazn import native
 from wazn.models.batch import PAGE, Batch
+from wazn.text.prompt import Prompt
 from wazn.text.tokenizer import Tokenizer
 from wazn.text.vocabulary import AddedToken, Vocabulary
 
@@ -75,10 +76,10 @@ class FakeTemplate:
 
     sources: Mapping[str, str] = {"default": "a template that knows of </think>"}
 
-    def render(self, messages: Sequence[Mapping[str, Any]], **variables: Any) -> str:
+    def prompt(self, messages: Sequence[Mapping[str, Any]], **variables: Any) -> Prompt:
         turns = "".join(f"{message['role']}:{message['content']}\n" for message in messages)
         opening = "assistant:" if variables["add_generation_prompt"] else ""
-        return "<s>" + turns + opening + str(variables.get("suffix", ""))
+        return Prompt("<s>" + turns + opening + str(variables.get("suffix", "")))
 
 
 @dataclass

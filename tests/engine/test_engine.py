@@ -2,7 +2,14 @@
 
 import pytest
 
-from tests.engine.fake_model import BOS, EOS, THINK, VOCAB_SIZE, FakeConfig, FakeModel, logits_after
+from tests.engine.fake_model import (
+    BOS,
+    EOS,
+    VOCAB_SIZE,
+    FakeConfig,
+    FakeModel,
+    logits_after,
+)
 from tests.engine.serving import (
     GREEDY,
     engine_of,
@@ -124,25 +131,6 @@ def test_half_a_character_waits_and_ends_as_a_replacement() -> None:
     increments = finish(engine)
     assert [i.text for i in increments if i.request_id == whole.id] == ["", "é", ""]
     assert [i.text for i in increments if i.request_id == half.id] == ["\N{REPLACEMENT CHARACTER}"]
-
-
-@pytest.mark.parametrize("opened", [False, True])
-def test_thinking_is_told_apart_in_conversations_only(opened: bool) -> None:
-    answer = [*([] if opened else [THINK]), *b"hm\n</think>", *b"\n\nYes"]
-    engine = engine_of(script={(1, 2): answer})
-    params = SamplingParams(temperature=0)
-    engine.submit(Request("chat", [1, 2], params, reasoning_open=opened, is_chat=True))
-    engine.submit(Request("raw", [1, 2], params))
-    increments = finish(engine)
-    chat = [i for i in increments if i.request_id == "chat"]
-    assert "".join(i.reasoning for i in chat) == "hm"
-    assert "".join(i.text for i in chat) == "Yes"
-    raw = "".join(i.text for i in increments if i.request_id == "raw")
-    assert raw.endswith("hm\n</think>\n\nYes")
-    usage = chat[-1].usage
-    assert usage is not None
-    assert usage.reasoning_tokens == (2 if opened else 3)  # "hm" and the opening mark
-    assert usage.completion_tokens == len(answer) + 1
 
 
 def test_log_probabilities_come_with_each_token_and_ignore_the_parameters() -> None:

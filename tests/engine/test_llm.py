@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 
 from tests.engine.fake_model import (
     BOS,
+    END_THINK,
     EOS,
+    THINK,
     FakeConfig,
     FakeModel,
     fake_tokenizer,
@@ -109,7 +111,7 @@ def test_a_conversation_is_written_by_the_template_alone(llm: LLM) -> None:
 
 def test_chat_answers_with_text_and_thinking_apart() -> None:
     prompt = (BOS, *b"user:Hi\nassistant:")
-    with open_llm(script={prompt: [*b"<think>hm</think>\n\nHello"]}) as llm:
+    with open_llm(script={prompt: [THINK, *b"hm", END_THINK, *b"\n\nHello"]}) as llm:
         messages = [{"role": "user", "content": "Hi"}]
         answer = of_one(llm.chat(messages, SamplingParams(temperature=0)))
         assert (answer.reasoning, answer.text) == ("hm", "Hello")

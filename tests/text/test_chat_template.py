@@ -21,6 +21,7 @@ CHATML = (
     "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
 USER = {"role": "user", "content": "Hé 👍"}
+CLOCK = {"type": "function", "function": {"name": "clock"}}
 ANSWER = {"role": "assistant", "content": "Hi."}
 
 
@@ -91,8 +92,8 @@ def test_templates_speak_the_dialect_of_hugging_face(
 
 
 def test_variables_tools_and_documents_reach_the_template(render: Renderer) -> None:
-    source = "{{ enable_thinking }} {{ tools[0].name }} {{ documents[0].title }} {{ n }}"
-    tools, documents = [{"name": "clock"}], [{"title": "T"}]
+    source = "{{ enable_thinking }} {{ tools[0].function.name }} {{ documents[0].title }} {{ n }}"
+    tools, documents = [CLOCK], [{"title": "T"}]
     variables = {"enable_thinking": False, "n": 3}
     assert render(source, [USER], True, tools, documents, **variables) == "False clock T 3"
 
@@ -106,8 +107,8 @@ def test_the_time_can_be_asked_for(render: Renderer) -> None:
 def test_requests_with_tools_use_the_template_for_tools(render: Renderer) -> None:
     template = ChatTemplate({"default": "plain", "tool_use": "tools"})
     assert render(template) == "plain"
-    assert render(template, [USER], tools=[{"name": "clock"}]) == "tools"
-    assert render("plain", [USER], tools=[{"name": "clock"}]) == "plain"
+    assert render(template, [USER], tools=[CLOCK]) == "tools"
+    assert render("plain", [USER], tools=[CLOCK]) == "plain"
 
 
 def test_the_template_refuses_in_its_own_words(render: Renderer) -> None:

@@ -17,8 +17,11 @@ def test_text_parts_are_joined_by_line_breaks() -> None:
     ]
 
 
+CALL = {"id": "1", "type": "function", "function": {"name": "clock", "arguments": {}}}
+
+
 def test_other_fields_are_passed_on_and_the_callers_message_is_left_alone() -> None:
-    call = {"role": "assistant", "content": None, "tool_calls": [{"id": "1"}]}
+    call = {"role": "assistant", "content": None, "tool_calls": [CALL]}
     tool = {"role": "tool", "content": [], "tool_call_id": "1", "name": "clock"}
     assert check_messages((call, tool)) == [call, {**tool, "content": ""}]
     assert tool["content"] == []

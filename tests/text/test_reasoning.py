@@ -7,29 +7,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.text.vocabularies import qwen_metadata, sentencepiece_metadata
-from wazn.text.reasoning import (
-    MAX_LEADING_SPACE,
-    NONE,
-    SEED,
-    THINK,
-    ReasoningSplitter,
-    ReasoningStyle,
-    detect_style,
-)
+from wazn.text.answers.events import ContentDelta, ReasoningDelta
+from wazn.text.answers.parser import AnswerParser
+from wazn.text.answers.thinking import MAX_LEADING_SPACE
+from wazn.text.families import Family
+from wazn.text.reasoning import BRACKETS, NONE, SEED, THINK, ReasoningStyle, detect_style
 from wazn.text.tokenizer import Tokenizer
 
 
 def split(style: ReasoningStyle, pieces: list[str], opened: bool = False) -> tuple[str, str]:
     """Everything that was called reasoning, and everything that was called text."""
-    splitter = ReasoningSplitter(style, opened)
-    parts = [part for piece in pieces for part in splitter.push(piece)] + splitter.finish()
-    assert all(text for _, text in parts)
-    kinds = [kind for kind, _ in parts]
+    parser = AnswerParser(Family("any", thinking=style), opened=opened)
+    events = [event for piece in pieces for event in parser.push(piece)] + parser.finish()
+    reasoning = [event.text for event in events if isinstance(event, ReasoningDelta)]
+    content = [event.text for event in events if isinstance(event, ContentDelta)]
+    assert all(reasoning) and all(content) and len(reasoning) + len(content) == len(events)
+    kinds = [isinstance(event, ContentDelta) for event in events]
     assert kinds == sorted(kinds), "reasoning comes before text"
-    joined = {"reasoning": "", "text": ""}
-    for kind, text in parts:
-        joined[kind] += text
-    return joined["reasoning"], joined["text"]
+    return "".join(reasoning), "".join(content)
 
 
 @pytest.mark.parametrize(
@@ -93,14 +88,14 @@ def test_without_markers_everything_is_text() -> None:
 
 
 def test_text_is_held_back_no_longer_than_needed() -> None:
-    splitter = ReasoningSplitter(THINK, opened=False)
-    assert splitter.push("<thi") == []
-    assert splitter.push("nk>so") == [("reasoning", "so")]
-    assert splitter.push(" it</") == [("reasoning", " it")]
-    assert splitter.push("b> ") == [("reasoning", "</b>")]
-    assert splitter.push("</think>\n") == []
-    assert splitter.push("Yes") == [("text", "Yes")]
-    assert splitter.push(" <") == [("text", " <")]
+    parser = AnswerParser(Family("any", thinking=THINK))
+    assert parser.push("<thi") == []
+    assert parser.push("nk>so") == [ReasoningDelta("so")]
+    assert parser.push(" it</") == [ReasoningDelta(" it")]
+    assert parser.push("b> ") == [ReasoningDelta("</b>")]
+    assert parser.push("</think>\n") == []
+    assert parser.push("Yes") == [ContentDelta("Yes")]
+    assert parser.push(" <") == [ContentDelta(" <")]
 
 
 @pytest.mark.parametrize(
@@ -124,4 +119,5 @@ def test_the_style_is_found_in_the_vocabulary_or_the_template() -> None:
     assert detect_style(plain) is NONE
     assert detect_style(plain, "{{ content.split('</think>')[-1] }}") is THINK
     assert detect_style(None, "<seed:think>…</seed:think>") is SEED
+    assert detect_style(None, "[THINK]…[/THINK]") is BRACKETS
     assert detect_style(None) is NONE

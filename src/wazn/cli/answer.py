@@ -14,6 +14,14 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TextIO
 
 from wazn.cli.console import DIM, PLAIN, is_styled, print_json, print_note, printable
+from wazn.text.answers.events import (
+    ArgumentsDelta,
+    CallEvent,
+    ToolCall,
+    ToolCallEnd,
+    ToolCallStart,
+    joined_calls,
+)
 
 if TYPE_CHECKING:
     from wazn.engine.params import SamplingParams
@@ -59,7 +67,20 @@ class AnswerWriter:
         if increment.text:
             self._close_reasoning()
             self._put(increment.text)
+        for event in increment.calls:
+            self._close_reasoning()
+            self._show(event)
         self._stream.flush()
+
+    def _show(self, event: CallEvent) -> None:
+        """A call on a line of its own: its name, its arguments, and why it cannot be made."""
+        match event:
+            case ToolCallStart(name=name):
+                self._put(("" if self._at_line_start else "\n") + f"→ {name} ")
+            case ArgumentsDelta(text=text):
+                self._put(text)
+            case ToolCallEnd(error=error):
+                self._put("\n" if error is None else f"\n  (no valid call: {error})\n")
 
     def _open_reasoning(self) -> None:
         if not self._in_reasoning:
@@ -98,6 +119,11 @@ class Answer:
         return "".join(increment.text for increment in self.increments)
 
     @property
+    def tool_calls(self) -> list[ToolCall]:
+        """The calls that the model wants made."""
+        return joined_calls(event for increment in self.increments for event in increment.calls)
+
+    @property
     def usage(self) -> Usage | None:
         """What it took; None after an interruption."""
         return self.increments[-1].usage if self.increments else None
@@ -113,6 +139,7 @@ class Answer:
         return {
             "text": self.text,
             "reasoning": "".join(increment.reasoning for increment in self.increments),
+            "tool_calls": [asdict(call) for call in self.tool_calls],
             "token_ids": [token for increment in self.increments for token in increment.token_ids],
             "finish_reason": last.finish_reason,
             "usage": None if last.usage is None else asdict(last.usage),

@@ -16,6 +16,7 @@ from wazn.cli.options import (
     with_options,
 )
 from wazn.cli.standard_input import is_interactive, read_argument, read_prompt
+from wazn.cli.tool_file import read_tools
 from wazn.errors import BadRequest
 from wazn.weights.catalog import DEFAULT_ALIAS
 
@@ -42,12 +43,18 @@ class ChatOptions:
             "--thinking/--no-thinking", help="For models that can do both: think first, or not."
         ),
     ] = None
+    tools: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Functions it may call with -p: JSON in OpenAI's form of tools."
+        ),
+    ] = None
     json: JSONFlag = False
 
-    @property
-    def template_variables(self) -> dict[str, Any]:
-        """What is handed to the chat template; ``enable_thinking`` is the labs' common name."""
-        return {} if self.thinking is None else {"enable_thinking": self.thinking}
+    def template_variables(self, llm: LLM) -> dict[str, Any]:
+        """What is handed to the chat template besides the messages."""
+        variables = {} if self.thinking is None else llm.thinking_variables(on=self.thinking)
+        return variables if self.tools is None else variables | {"tools": read_tools(self.tools)}
 
 
 @with_options
@@ -55,12 +62,14 @@ def chat(asked: ChatOptions, sampling: SamplingOptions, engine: EngineOptions) -
     """Talk with a model, or get one answer with -p.
 
     Text piped in is added to the prompt. Only the answer goes to stdout; the thinking part of
-    reasoning models is shown, dimmed, on a terminal, and left out elsewhere.
+    reasoning models is shown, dimmed, on a terminal, and left out elsewhere. With --tools a call
+    is shown as "→ name {arguments}"; nothing is run.
 
     \b
     Example:
       wazn chat -p "What is the capital of France?"
       cat notes.txt | wazn chat -p "Summarise this in Arabic." --temperature 0
+      wazn chat qwen3.gguf -p "Weather in Cairo?" --tools tools.json --json
     """
     from wazn.cli.conversation import Conversation
 
@@ -71,8 +80,9 @@ def chat(asked: ChatOptions, sampling: SamplingOptions, engine: EngineOptions) -
         conversation.set_system(read_argument("--system", asked.system))
     # A person at the keyboard without -p wants to talk; everyone else wants one answer.
     if asked.prompt is None and is_interactive():
-        if asked.json:
-            raise typer.BadParameter("--json needs a prompt: give -p TEXT.")
+        for option, is_given in (("--json", asked.json), ("--tools", asked.tools is not None)):
+            if is_given:
+                raise typer.BadParameter(f"{option} needs a prompt: give -p TEXT.")
         _converse(conversation, asked, engine)
         return
     prompt = read_prompt(asked.prompt)
@@ -97,7 +107,7 @@ def _answer_once(conversation: Conversation, asked: ChatOptions, engine: EngineO
 
     llm = _open(conversation, asked, engine)
     stream = llm.chat(
-        conversation.messages, conversation.params, stream=True, **asked.template_variables
+        conversation.messages, conversation.params, stream=True, **asked.template_variables(llm)
     )
     print_answer(stream, conversation.params, model=asked.model, as_json=asked.json)
 
@@ -112,4 +122,4 @@ def _converse(conversation: Conversation, asked: ChatOptions, engine: EngineOpti
         Store().root / "chat_history", [f"/{name}" for name in REPL_COMMANDS]
     )
     sys.stdout.write(f"{asked.model} on this machine's CPU. /help lists the commands.\n")
-    Repl(llm, conversation, read_line, asked.template_variables).run()
+    Repl(llm, conversation, read_line, asked.template_variables(llm)).run()

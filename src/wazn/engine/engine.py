@@ -147,7 +147,13 @@ class Engine:
         sequence.append(token_id)
         piece = Piece() if token_id in plan.stop_ids else sequence.writer.push(token_id)
         increment = Increment(
-            plan.request.id, sequence.index, piece.text, piece.reasoning, (token_id,), scores
+            plan.request.id,
+            sequence.index,
+            piece.text,
+            piece.reasoning,
+            piece.calls,
+            token_ids=(token_id,),
+            logprobs=scores,
         )
         if token_id in plan.stop_ids or sequence.writer.is_stopped:
             return self._finish(sequence, increment, "stop")
@@ -167,6 +173,7 @@ class Engine:
             last,
             text=last.text + held.text,
             reasoning=last.reasoning + held.reasoning,
+            calls=last.calls + held.calls,
             finish_reason="stop" if sequence.writer.is_stopped else reason,
             usage=sequence.usage(),
         )

@@ -23,6 +23,8 @@ from wazn.engine.request import Completion, Request
 from wazn.engine.runner import Runner
 from wazn.engine.sinks import Gathering, Stream
 from wazn.errors import BadRequest
+from wazn.text.families import thinking_variables
+from wazn.text.tools import Tool, check_tools, schemas_of
 
 if TYPE_CHECKING:
     from wazn.engine.served_model import ServedModel
@@ -95,6 +97,7 @@ class LLM:
         messages: Messages,
         params: SamplingParams | None = None,
         *,
+        tools: Sequence[Tool] | None = None,
         stream: Literal[False] = False,
         **template_variables: Any,
     ) -> Completion | list[Completion]: ...
@@ -104,6 +107,7 @@ class LLM:
         messages: Messages,
         params: SamplingParams | None = None,
         *,
+        tools: Sequence[Tool] | None = None,
         stream: Literal[True],
         **template_variables: Any,
     ) -> Stream: ...
@@ -112,14 +116,19 @@ class LLM:
         messages: Messages,
         params: SamplingParams | None = None,
         *,
+        tools: Sequence[Tool] | None = None,
         stream: bool = False,
         **template_variables: Any,
     ) -> Completion | list[Completion] | Stream:
         """Answer a conversation of ``{"role": …, "content": …}`` messages with the chat template.
 
-        A list of Completions with ``n`` above 1, an iterator of Increments with ``stream=True``;
-        other keywords are variables of the template. BadRequest if the model has no template.
+        ``tools``: functions in OpenAI's shape that the model may call; its calls are the answer's
+        ``tool_calls``. A list of Completions with ``n`` above 1, an iterator of Increments with
+        ``stream=True``; other keywords are variables of the template. BadRequest if the model has
+        no template, or one that cannot call tools.
         """
+        if tools is not None:
+            template_variables["tools"] = tools
         plan = self._plan(messages, params, template_variables)
         if stream:
             return Stream(self._runner, plan)
@@ -142,6 +151,15 @@ class LLM:
         Whoever steps ``engine`` must not generate, chat, stream, score or embed at the same time.
         """
         return self._plan(prompt, params, template_variables).request
+
+    def thinking_variables(self, *, on: bool) -> dict[str, Any]:
+        """The template variables that switch thinking on or off, to be given to ``chat``.
+
+        Their name is each family's own. BadRequest when this model cannot be switched.
+        """
+        template = self.model.chat_template
+        sources = "" if template is None else "\n".join(template.sources.values())
+        return thinking_variables(self.engine.writers.family, sources, on=on)
 
     def logits(self, token_ids: Sequence[int]) -> NDArray[np.float32]:
         """Next-token logits after each of the tokens, (len(token_ids), vocab)."""
@@ -223,13 +241,21 @@ class LLM:
         if template is None:
             raise BadRequest("this model came without a chat template; give it a prompt as text.")
         variables = {"add_generation_prompt": True, **template_variables}
-        text = template.render(messages, **variables)
+        prompt = template.prompt(messages, **variables)
+        family = self.engine.writers.family
+        tools = schemas_of(check_tools(template_variables.get("tools")))
+        if tools and not family.can_call:
+            raise BadRequest(
+                "this model's chat template has no form of tool call that is known; ask without "
+                "tools."
+            )
         return Request(
             request_id,
-            self.tokenizer.encode(text),
+            self.tokenizer.encode_prompt(prompt),
             params,
-            reasoning_open=self.engine.writers.style.is_opened_by(text),
+            reasoning_open=family.thinking.is_opened_by(prompt.text),
             is_chat=True,
+            tools=tools,
         )
 
 

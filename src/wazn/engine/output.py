@@ -1,29 +1,33 @@
-"""From the tokens of one completion to its text: characters, stop strings, thinking and answer.
+"""From the tokens of one completion to its text: characters, stop strings, thinking, answer, calls.
 
 Three filters in a row, each of which may hold text back until it is certain: whole characters
-(``StreamDecoder``), stop strings (``StopStrings``), the thinking part (``ReasoningSplitter``).
+(``StreamDecoder``), stop strings (``StopStrings``), the parts of the answer (``AnswerParser``).
 Without a tokenizer there is no text and all of it stays empty.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from wazn.engine.marked_text import MarkedText
 from wazn.engine.params import SamplingParams
 from wazn.engine.stop_strings import StopStrings
+from wazn.text.answers.events import CallEvent, ContentDelta, Event, ReasoningDelta
 
 if TYPE_CHECKING:
-    from wazn.text.reasoning import Kind, ReasoningSplitter
+    from wazn.text.answers.parser import AnswerParser
     from wazn.text.stream_decoder import StreamDecoder
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Text that became certain."""
+    """What became certain."""
 
     text: str = ""
     reasoning: str = ""
+    calls: tuple[CallEvent, ...] = ()
 
 
 class TextWriter:
@@ -33,10 +37,14 @@ class TextWriter:
         self,
         params: SamplingParams,
         decoder: StreamDecoder | None,
-        splitter: ReasoningSplitter | None = None,
+        parser: AnswerParser | None = None,
+        markers: Mapping[int, str] | None = None,
     ) -> None:
+        """``markers``: the tokens that the parser wants to be told of, by id."""
         self._decoder = decoder
-        self._splitter = splitter
+        self._parser = parser
+        self._markers = markers or {}
+        self._marked = MarkedText()
         self._stops = StopStrings(params.stop or ())
         self._tokens_unsearched = params.min_tokens
         self._num_tokens = 0
@@ -48,30 +56,37 @@ class TextWriter:
         return self._stops.is_stopped
 
     def push(self, token_id: int) -> Piece:
-        """The text that the next token makes certain."""
+        """What the next token makes certain."""
         text = "" if self._decoder is None else self._decoder.push(token_id)
+        self._marked.arrive(text, self._markers.get(token_id, ""))
         if self._tokens_unsearched > 0:
             self._tokens_unsearched -= 1
         else:
             text = self._stops.push(text)
         self._num_tokens += 1
-        if self._splitter is None or not text:
-            return Piece(text)
-        return self._joined(self._splitter.push(text))
+        return self._parsed(text)
 
     def finish(self) -> Piece:
         """What was still held back, now that no token follows."""
         text = ""
         if self._decoder is not None and not self.is_stopped:
-            text = self._stops.push(self._decoder.finish()) + self._stops.finish()
-        if self._splitter is None:
-            return Piece(text)
-        return self._joined(self._splitter.push(text) + self._splitter.finish())
+            last = self._decoder.finish()
+            self._marked.arrive(last)
+            text = self._stops.push(last) + self._stops.finish()
+        return self._parsed(text, is_last=True)
 
-    def _joined(self, parts: list[tuple[Kind, str]]) -> Piece:
+    def _parsed(self, text: str, *, is_last: bool = False) -> Piece:
+        if self._parser is None:
+            return Piece(text)
+        events: list[Event] = []
+        for part, is_marker in self._marked.pass_on(text, is_last=is_last):
+            events += self._parser.push(part, is_token=is_marker)
+        if is_last:
+            events += self._parser.finish()
         piece = Piece(
-            text="".join(text for kind, text in parts if kind == "text"),
-            reasoning="".join(text for kind, text in parts if kind == "reasoning"),
+            text="".join(event.text for event in events if isinstance(event, ContentDelta)),
+            reasoning="".join(event.text for event in events if isinstance(event, ReasoningDelta)),
+            calls=tuple(event for event in events if isinstance(event, CallEvent)),
         )
         if piece.reasoning:
             self.reasoning_tokens = self._num_tokens

@@ -1,14 +1,16 @@
 """What goes into the engine and what comes out, as plain values that can cross a process border.
 
-Imports no numpy and no text code: the server and its worker exchange these.
+Imports no numpy and nothing of ``text`` but its events: the server and its worker exchange these.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, TypedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypedDict
 
 from wazn.engine.params import SamplingParams
+from wazn.text.answers.events import CallEvent, ToolCall
 
 FinishReason = Literal["stop", "length", "cancelled"]
 
@@ -36,6 +38,8 @@ class Request:
 
     ``is_chat``: what follows is the answer in a conversation, so a thinking part is told apart; a
     raw continuation is all text. ``reasoning_open``: the prompt ends inside a thinking part.
+    ``tools``: what may be called, name → JSON schema of the parameters; without any, what looks
+    like a call is text.
     """
 
     id: str
@@ -43,6 +47,7 @@ class Request:
     params: SamplingParams
     reasoning_open: bool = False
     is_chat: bool = False
+    tools: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +79,7 @@ class Increment:
     index: int
     text: str = ""
     reasoning: str = ""
+    calls: tuple[CallEvent, ...] = ()
     token_ids: tuple[int, ...] = ()
     logprobs: tuple[TokenLogprob, ...] | None = None
     finish_reason: FinishReason | None = None
@@ -82,7 +88,10 @@ class Increment:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """One whole answer; ``logprobs`` has an entry per token, or is None if not asked for."""
+    """One whole answer; ``logprobs`` has an entry per token, or is None if not asked for.
+
+    ``tool_calls`` are those the model wants made; one with an ``error`` cannot be.
+    """
 
     text: str
     reasoning: str
@@ -91,3 +100,4 @@ class Completion:
     finish_reason: FinishReason
     usage: Usage
     index: int = 0
+    tool_calls: list[ToolCall] = field(default_factory=list)

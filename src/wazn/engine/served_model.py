@@ -12,6 +12,7 @@ from wazn import native
 from wazn.models.batch import Batch
 
 if TYPE_CHECKING:
+    from wazn.text.prompt import Prompt
     from wazn.text.tokenizer import Tokenizer
 
 
@@ -27,11 +28,11 @@ class ServedConfig(Protocol):
 
 
 class ServedTemplate(Protocol):
-    """A chat template; ``render`` raises BadTemplate if it fails or takes too long."""
+    """A chat template; ``prompt`` raises BadTemplate if it fails or takes too long."""
 
     @property
     def sources(self) -> Mapping[str, str]: ...
-    def render(self, messages: Sequence[Mapping[str, Any]], **variables: Any) -> str: ...
+    def prompt(self, messages: Sequence[Mapping[str, Any]], **variables: Any) -> Prompt: ...
 
 
 class ServedModel(Protocol):

@@ -11,6 +11,7 @@ from wazn.engine.plan import Plan
 from wazn.engine.request import Completion, Increment, LogprobEntry
 from wazn.engine.runner import Runner, wait_for
 from wazn.errors import EngineFailed
+from wazn.text.answers.events import joined_calls
 
 
 class Gathering:
@@ -52,6 +53,7 @@ def _joined(parts: list[Increment]) -> Completion:
         finish_reason=last.finish_reason,
         usage=last.usage,
         index=last.index,
+        tool_calls=joined_calls(event for part in parts for event in part.calls),
     )
 
 

@@ -25,6 +25,7 @@ from wazn.weights.packed import PackedWeights, Place, packed_size
 
 if TYPE_CHECKING:
     from wazn.text.chat_template import ChatTemplate
+    from wazn.text.deepseek_encoding import DeepSeekEncoding
     from wazn.text.tokenizer import Tokenizer
 
 __all__ = ["PAGE", "Batch", "Config", "Model", "Options", "TextParts"]
@@ -54,7 +55,7 @@ class TextParts:
     """What a checkpoint brings for text; all optional but the stop ids."""
 
     tokenizer: Tokenizer | None = None
-    chat_template: ChatTemplate | None = None
+    chat_template: ChatTemplate | DeepSeekEncoding | None = None
     generation_defaults: Mapping[str, float | int] = field(default_factory=dict)
     stop_ids: frozenset[int] = frozenset()
     suggested_system: str | None = None  # for a chat that has no system message of its own

@@ -8,7 +8,9 @@ from __future__ import annotations
 from wazn.errors import BadFile
 from wazn.models.checkpoint import Checkpoint, read_json
 from wazn.models.model import TextParts
+from wazn.text.built_in import built_in_template
 from wazn.text.chat_template import ChatTemplate
+from wazn.text.deepseek_encoding import DeepSeekEncoding
 from wazn.text.tokenizer import Tokenizer
 
 _SAMPLING = (
@@ -20,7 +22,7 @@ _SAMPLING = (
 def read_text_parts(checkpoint: Checkpoint) -> TextParts:
     """The helper process of the chat template starts while the tokenizer is built."""
     is_gguf, metadata, path = checkpoint.is_gguf, checkpoint.metadata, checkpoint.path
-    template = (
+    template: ChatTemplate | DeepSeekEncoding | None = (
         ChatTemplate.from_gguf(metadata, None)
         if is_gguf
         else ChatTemplate.from_directory(path, None)
@@ -28,12 +30,20 @@ def read_text_parts(checkpoint: Checkpoint) -> TextParts:
     if template is not None:
         template.warm()
     tokenizer = Tokenizer.from_gguf(metadata) if is_gguf else Tokenizer.from_directory(path)
-    if template is not None and tokenizer is not None:
+    if template is None and tokenizer is not None:
+        template = built_in_template(_architecture(checkpoint), tokenizer)
+    elif template is not None and tokenizer is not None:
         template.use_tokens_of(tokenizer)
     stop_ids, defaults = _generation(checkpoint)
     if tokenizer is not None:
         stop_ids |= tokenizer.stop_ids
     return TextParts(tokenizer, template, defaults, frozenset(stop_ids))
+
+
+def _architecture(checkpoint: Checkpoint) -> str:
+    """The architecture's name as the files state it; "" if they do not."""
+    name = checkpoint.metadata.get("general.architecture" if checkpoint.is_gguf else "model_type")
+    return name if isinstance(name, str) else ""
 
 
 def _generation(checkpoint: Checkpoint) -> tuple[set[int], dict[str, float | int]]:

@@ -2,7 +2,8 @@
 
 Templates are programs in the jinja2 language, written by whoever published the model. They are
 rendered in a helper process that holds nothing and can do nothing (see ``sandbox``), with the
-limits below. Knows no family's format and no token ids.
+limits below. What a speaker says never becomes a special token (see ``prompt``). Knows no token
+ids.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,11 +11,15 @@ from pathlib import Path
 from typing import Any, Self
 
 from wazn.errors import BadFile, BadRequest, BadTemplate
+from wazn.text.dialect import Dialect
+from wazn.text.families import ANSWER_MARKERS
 from wazn.text.huggingface_tokenizer import read_config
 from wazn.text.json_file import JSON
-from wazn.text.messages import Message, check_messages, check_size
+from wazn.text.messages import Message, check_messages
+from wazn.text.prompt import Marker, Prompt, escaped, mark_speech
 from wazn.text.sandbox import Limits, Sandbox, SandboxFailure
 from wazn.text.tokenizer import Tokenizer
+from wazn.text.tools import Tool, check_tools
 
 MAX_TEMPLATE_CHARACTERS = 1_000_000
 """All templates of one model together; a long one has 30,000."""
@@ -46,6 +51,7 @@ class ChatTemplate:
                 f"the chat template has {length} characters, more than {MAX_TEMPLATE_CHARACTERS}."
             )
         self._special_tokens = {"bos_token": bos, "eos_token": eos}
+        self._marker = Marker(())
         setup = {"sources": self.sources, "max_characters": MAX_PROMPT_CHARACTERS}
         self._sandbox = Sandbox("template", ["jinja2", "markupsafe"], setup, LIMITS)
 
@@ -98,21 +104,22 @@ class ChatTemplate:
         return template
 
     def use_tokens_of(self, tokenizer: Tokenizer) -> None:
-        """Let the template write the special tokens as this tokenizer does."""
+        """Let the template write the special tokens as this tokenizer does, and nobody else."""
         bos, eos = map(tokenizer.token_text, (tokenizer.bos_id, tokenizer.eos_id))
         self._special_tokens = {"bos_token": bos, "eos_token": eos}
+        self._marker = Marker(tokenizer.control_texts, ANSWER_MARKERS)
 
-    def render(
+    def prompt(
         self,
         messages: Sequence[Message],
         add_generation_prompt: bool = True,
-        tools: Sequence[Mapping[str, Any]] | None = None,
+        tools: Sequence[Tool] | None = None,
         documents: Sequence[Mapping[str, Any]] | None = None,
         **variables: Any,
-    ) -> str:
+    ) -> Prompt:
         """The prompt; ``variables`` (such as enable_thinking) go to the template as they are.
 
-        BadRequest when the messages are malformed; BadTemplate, with the template's own words,
+        BadRequest when messages or tools are malformed; BadTemplate, with the template's own words,
         when it refuses them, fails, or goes over LIMITS.
         """
         name = _TOOL_USE if tools is not None and _TOOL_USE in self.sources else _DEFAULT
@@ -120,19 +127,28 @@ class ChatTemplate:
             raise BadTemplate(
                 f"the model has the chat templates {sorted(self.sources)}, but none named default."
             )
+        dialect = Dialect.of(self.sources[name])
+        said = {
+            **variables,
+            "messages": [dialect.spoken(message) for message in check_messages(messages)],
+            "tools": check_tools(tools),
+            "documents": documents,
+        }
+        mark, said = mark_speech(self._marker, said, self.sources.values())
         values = {
             **self._special_tokens,
-            **variables,
-            "messages": check_messages(messages),
-            "tools": tools,
-            "documents": documents,
+            **said,
             "add_generation_prompt": add_generation_prompt,
         }
-        check_size(values)
         try:
-            return str(self._sandbox.call({"name": name, "variables": values}))
+            text = str(self._sandbox.call({"name": name, "variables": values}))
         except SandboxFailure as failure:
             raise BadTemplate(_sentence(failure)) from None
+        return Prompt(text.replace(escaped(mark), mark) if mark else text, mark)
+
+    def render(self, messages: Sequence[Message], *arguments: Any, **variables: Any) -> str:
+        """The prompt as plain text; arguments and errors are those of ``prompt``."""
+        return self.prompt(messages, *arguments, **variables).text
 
     def warm(self) -> None:
         """Start the helper process now, so that the first conversation does not wait for it."""

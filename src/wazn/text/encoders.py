@@ -28,7 +28,9 @@ MAX_HELPER_CHARACTERS = 8_000_000
 class Encoder(Protocol):
     """Turns text into token ids, without special tokens of its own."""
 
-    def encode(self, text: str) -> list[int]: ...
+    def encode(self, text: str, mark: str = "") -> list[int]:
+        """``mark``: a character to ignore, after it has kept its surroundings from being tokens."""
+        ...
 
     def close(self) -> None: ...
 
@@ -54,9 +56,9 @@ class LocalEncoder:
         except BaseException as error:  # a panic of the library is no Exception
             raise _unusable(error) from None
 
-    def encode(self, text: str) -> list[int]:
+    def encode(self, text: str, mark: str = "") -> list[int]:
         try:
-            return self._encode(text)
+            return self._encode((text, mark))
         except BaseException as error:  # as above
             raise _unusable(error) from None
 
@@ -71,14 +73,14 @@ class HelperEncoder:
         self._sandbox = Sandbox("encoder", ["tokenizers"], vocabulary.document(), LIMITS)
         self.encode("")
 
-    def encode(self, text: str) -> list[int]:
+    def encode(self, text: str, mark: str = "") -> list[int]:
         if len(text) > MAX_HELPER_CHARACTERS:
             raise BadRequest(
                 f"the text has {len(text)} characters; this model's tokenizer takes at most "
                 f"{MAX_HELPER_CHARACTERS}."
             )
         try:
-            ids: list[int] = self._sandbox.call(text, len(text) // CHARACTERS_PER_S)
+            ids: list[int] = self._sandbox.call((text, mark), len(text) // CHARACTERS_PER_S)
             return ids
         except SandboxFailure as failure:
             rules = "the tokenizer's pre_tokenizer or normalizer"

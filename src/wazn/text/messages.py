@@ -1,8 +1,8 @@
 """Checks the messages of a conversation before they reach a chat template.
 
 A message is a mapping with a ``role`` and ``content``: a string, or a list of text parts, which
-are joined by line breaks. Other fields (name, tool_calls …) are passed on. Which roles exist is the
-template's business.
+are joined by line breaks. The arguments of ``tool_calls`` become objects. Other fields (name,
+tool_call_id …) are passed on. Which roles exist is the template's business.
 """
 
 import json
@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from wazn.errors import BadRequest
+from wazn.text.tools import check_calls
 
 Message = Mapping[str, Any]
 
@@ -29,8 +30,8 @@ def check_messages(messages: Sequence[Message]) -> list[dict[str, Any]]:
     return [_checked(message, f"messages[{index}]") for index, message in enumerate(messages)]
 
 
-def check_size(values: Mapping[str, Any]) -> None:
-    """BadRequest when a template's variables are no JSON, no valid text, or too long."""
+def check_size(values: Mapping[str, Any]) -> str:
+    """A template's variables as JSON; BadRequest when they are none, invalid text, or too long."""
     try:
         text = json.dumps(values, ensure_ascii=False, allow_nan=False)
         text.encode()
@@ -43,6 +44,7 @@ def check_size(values: Mapping[str, Any]) -> None:
             f"messages, tools and template variables have {len(text)} characters; "
             f"the limit is {MAX_CHARACTERS}."
         )
+    return text
 
 
 def _checked(message: Message, name: str) -> dict[str, Any]:
@@ -60,9 +62,12 @@ def _checked(message: Message, name: str) -> dict[str, Any]:
         raise BadRequest(
             f"{name}.content is a {type(content).__name__}; it must be a text or a list of parts."
         )
-    if content is None and "tool_calls" not in message:
+    rest = {key: value for key, value in message.items() if key != "tool_calls"}
+    calls = message.get("tool_calls")
+    if content is None and calls is None:
         raise BadRequest(f"{name}.content is missing.")
-    return {**message, "content": content}
+    checked = {**rest, "content": content}
+    return checked | {"tool_calls": check_calls(calls, f"{name}.tool_calls")} if calls else checked
 
 
 def _part(part: object, name: str) -> str:

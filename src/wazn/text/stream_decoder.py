@@ -6,6 +6,7 @@ token. Knows nothing of stop strings and reasoning.
 """
 
 import codecs
+from collections.abc import Collection
 
 from wazn.text.tokenizer import Tokenizer
 
@@ -13,15 +14,25 @@ from wazn.text.tokenizer import Tokenizer
 class StreamDecoder:
     """Decodes the answer of one sequence."""
 
-    def __init__(self, tokenizer: Tokenizer, *, continues: bool = False) -> None:
-        """``continues``: the answer goes on where a text ended, so its first space is kept."""
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        *,
+        continues: bool = False,
+        shown: Collection[int] = (),
+    ) -> None:
+        """``continues``: the answer goes on where a text ended, so its first space is kept.
+
+        ``shown``: special ids that are part of the text all the same.
+        """
         self._tokenizer = tokenizer
+        self._hidden = tokenizer.special_ids.difference(shown)
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         self._is_at_start = tokenizer.strips_leading_space and not continues
 
     def push(self, id: int) -> str:
         """The text that the next token completes; often empty in scripts of many bytes."""
-        if id in self._tokenizer.special_ids:
+        if id in self._hidden:
             return ""
         return self._without_first_space(self._decoder.decode(self._tokenizer.token_bytes(id)))
 

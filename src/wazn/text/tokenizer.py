@@ -7,7 +7,8 @@ with one. Knows nothing of models, chats and prompts.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -15,9 +16,13 @@ from wazn.errors import BadFile, BadRequest
 from wazn.text.encoders import open_encoder
 from wazn.text.gguf_vocabulary import read_gguf_vocabulary
 from wazn.text.huggingface_tokenizer import read_directory_vocabulary
+from wazn.text.prompt import Prompt
 from wazn.text.vocabulary import MARKERS, Vocabulary
 
 CACHE_VERSION = 1
+
+_TAG = re.compile(r"[^\w\s].*\w.*[^\w\s]", re.DOTALL)
+"""Words between signs: ``<tool_call>`` is control, runs of spaces are not."""
 
 
 class Tokenizer:
@@ -43,6 +48,12 @@ class Tokenizer:
             if token.special and tokens[token.id] not in MARKERS
         )
         """Ids that are not part of an answer's text."""
+        self.control_texts = frozenset(
+            text
+            for token in vocabulary.added
+            if (text := tokens[token.id]) and (token.special or _TAG.fullmatch(text))
+        )
+        """Added tokens that steer the model, by their text; others only spell words shorter."""
 
     @classmethod
     def from_directory(cls, directory: Path) -> Self | None:
@@ -82,6 +93,10 @@ class Tokenizer:
             ) from None
         return self._encoder.encode(text)
 
+    def encode_prompt(self, prompt: Prompt) -> list[int]:
+        """Token ids of a conversation, in which only the template writes special tokens."""
+        return self._encoder.encode(prompt.marked, prompt.mark)
+
     def decode(self, ids: Sequence[int], skip_special: bool = True) -> str:
         """The text of the ids; bytes that are no valid UTF-8 become U+FFFD."""
         hidden = self.special_ids if skip_special else frozenset()
@@ -114,6 +129,11 @@ class Tokenizer:
         """The id of an added token, such as a marker, by its text."""
         tokens = self._vocabulary.tokens
         return next((id for id in self._added if tokens[id] == text), None)
+
+    def ids_of(self, texts: Collection[str]) -> dict[int, str]:
+        """Id → text of those texts that are added tokens."""
+        tokens = self._vocabulary.tokens
+        return {id: text for id in self._added if (text := tokens[id] or "") in texts}
 
     def close(self) -> None:
         """End the helper process, if this tokenizer needed one."""

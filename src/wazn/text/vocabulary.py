@@ -28,7 +28,7 @@ STOP_TOKENS = frozenset(
     {
         *("<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|eom_id|>", "<|end_of_text|>"),
         *("<｜end▁of▁sentence｜>", "<seed:eos>", "<|end_of_sentence|>", "<|eot|>"),
-        *("<|return|>", "<|call|>"),
+        *("<|return|>", "<|call|>", "<|separator|>"),
     }
 )
 """Special tokens that end a turn in the families served here, for files that list too few ids."""

@@ -6,10 +6,11 @@ tokens, no truncation and no padding: it only turns text into ids.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
-from tokenizers import AddedToken, Tokenizer
+from tokenizers import AddedToken, Tokenizer, normalizers
 from tokenizers.models import BPE, Model, Unigram
 
 
@@ -28,21 +29,42 @@ def build(document: Mapping[str, Any]) -> Tokenizer:
     }
     tokenizer: Tokenizer = Tokenizer.from_str(json.dumps(skeleton))
     tokenizer.model = _model(document)
-    tokens = document["tokens"]
-    tokenizer.add_tokens(
-        [
-            AddedToken(
-                tokens[added["id"]],
-                special=added["special"],
-                normalized=added["normalized"],
-                lstrip=added["lstrip"],
-                rstrip=added["rstrip"],
-                single_word=added["single_word"],
-            )
-            for added in document["added"]
-        ]
-    )
+    tokenizer.add_tokens(_added_tokens(document))
     return tokenizer
+
+
+def _added_tokens(document: Mapping[str, Any]) -> list[AddedToken]:
+    tokens = document["tokens"]
+    return [
+        AddedToken(
+            tokens[added["id"]],
+            special=added["special"],
+            normalized=added["normalized"],
+            lstrip=added["lstrip"],
+            rstrip=added["rstrip"],
+            single_word=added["single_word"],
+        )
+        for added in document["added"]
+    ]
+
+
+def build_marked(document: Mapping[str, Any], tokenizer: Tokenizer, mark: str) -> Tokenizer:
+    """The same encoder, sharing its model, that drops the mark after it has looked for tokens.
+
+    Tokens have to stand in the text as it came: one that only appears once the text is normalised
+    would appear once the mark is gone.
+    """
+    marked: Tokenizer = Tokenizer(tokenizer.model)
+    drop = normalizers.Replace(mark, "")
+    own = tokenizer.normalizer
+    marked.normalizer = drop if own is None else normalizers.Sequence([drop, own])
+    marked.pre_tokenizer = tokenizer.pre_tokenizer  # type: ignore[assignment]
+    marked.add_tokens(
+        _added_tokens(
+            {**document, "added": [{**added, "normalized": False} for added in document["added"]]}
+        )
+    )
+    return marked
 
 
 def _model(document: Mapping[str, Any]) -> Model:
@@ -63,13 +85,19 @@ def _model(document: Mapping[str, Any]) -> Model:
     )
 
 
-def prepare(document: dict[str, Any]) -> Callable[[str], list[int]]:
-    """The helper's entry: a function from text to ids."""
+def prepare(document: dict[str, Any]) -> Callable[[Sequence[str]], list[int]]:
+    """The helper's entry: a function from (text, mark) to ids; the mark is "" where none is."""
     tokenizer = build(document)
 
-    def encode(text: str) -> list[int]:
+    @lru_cache(maxsize=2)  # a mark is nearly always the same one
+    def marked(mark: str) -> Tokenizer:
+        return build_marked(document, tokenizer, mark)
+
+    def encode(request: Sequence[str]) -> list[int]:
+        text, mark = request
+        encoder = marked(mark) if mark else tokenizer
         # Unlike encode, encode_batch lets other threads run: a long prompt stalls no decoding.
-        ids: list[int] = tokenizer.encode_batch([text], add_special_tokens=False)[0].ids
+        ids: list[int] = encoder.encode_batch([text], add_special_tokens=False)[0].ids
         return ids
 
     return encode
