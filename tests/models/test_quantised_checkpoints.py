@@ -19,6 +19,7 @@ from wazn.errors import BadFile, BadRequest, UnsupportedModel
 from wazn.models.load import Listener, load_model
 from wazn.models.model import Model
 from wazn.settings import load_settings
+from wazn.weights.disk import format_bytes
 from wazn.weights.packed_cache import PackedCache
 
 Writer = Callable[[np.random.Generator, tuple[int, int]], Written]
@@ -207,6 +208,21 @@ def test_a_wish_without_effect_is_said(tmp_path: Path) -> None:
     ]
     with pytest.raises(BadRequest, match="weights is 'q5'; it can be 'native', 'q8', 'q4'"):
         load_model(tiny, weights="q5")  # type: ignore[arg-type]
+
+
+def test_weights_that_do_not_fit_in_memory_are_said_to_with_what_would(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tiny_directory(LLAMA, tmp_path / "m")
+    sizes = {w: loaded(path, w)[0].weight_bytes for w in ("native", "q8", "q4")}
+    monkeypatch.setattr("wazn.models.load.available_memory", lambda: sizes["native"] - 1)
+    sentences = [format_bytes(size) for size in sizes.values()]
+    assert loaded(path, "native")[1] == [
+        f"The weights take {sentences[0]} and {format_bytes(sizes['native'] - 1)} of memory are "
+        "free: they will be read from the disk again and again; --weights q8 takes "
+        f"{sentences[1]}, --weights q4 takes {sentences[2]}."
+    ]
+    assert not any("memory" in sentence for sentence in loaded(path, "q8")[1])
 
 
 def test_another_quantization_config_is_packed_anew(tmp_path: Path) -> None:

@@ -110,7 +110,7 @@ def test_a_container_shows_and_packs_matrices_as_integers_and_counts_the_loss(
     rows = np.stack([packed.matrix("a").row(row) for row in range(40)])
     np.testing.assert_array_equal(rows, expected)
     found = packed.loss.relative_errors()
-    assert found == {"Q4_K": pytest.approx(relative(expected, exact), rel=1e-5)}
+    assert found == {"Q4_K": pytest.approx(relative(expected, exact), rel=1e-4)}
     container.close()
 
 

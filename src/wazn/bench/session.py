@@ -57,7 +57,7 @@ class Session:
             work = players[0].work
             measurements = measure(players, self.plan, meter, Progress(notify, self.plan.repeats))
         return Run(
-            file=self.path.name,
+            file=self._file,
             threads=self.threads,
             cpu=read_cpu(),
             entrants=entrants,
@@ -67,6 +67,12 @@ class Session:
             meter=meter,
             noise=noise(meter) + self._shortfalls(entrants, measurements),
         )
+
+    @property
+    def _file(self) -> str:
+        """The model as a result names it."""
+        as_it_is = self.weights == "native"
+        return self.path.name if as_it_is else f"{self.path.name} with weights={self.weights}"
 
     def _start(
         self, name: str, stack: ExitStack, notify: Callable[[str], None]

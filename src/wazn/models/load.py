@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from wazn.errors import BadRequest
-from wazn.machine import read_cpu
+from wazn.machine import available_memory, read_cpu
 from wazn.models.checkpoint import Checkpoint, open_checkpoint
 from wazn.models.model import KV_FORMATS, Model, Options, TextParts
 from wazn.models.rehearsal import check_tensors
@@ -17,7 +17,8 @@ from wazn.models.text_parts import read_text_parts
 from wazn.settings import Settings, load_settings
 from wazn.weights.catalog import ADVICE
 from wazn.weights.choice import WEIGHTS, Weights
-from wazn.weights.packed import PackedWeights, Packing
+from wazn.weights.disk import format_bytes
+from wazn.weights.packed import PackedWeights, Packing, packed_size
 from wazn.weights.packed_cache import PackedCache, PackingOptions
 
 Precision = Literal["fast", "exact"]
@@ -81,6 +82,7 @@ def _packed(
     listener.total(sum(container.tensors[name].nbytes for name in checkpoint.names.values()))
     how = PackingOptions(options.threads, listener.advance, listener.notify, checkpoint.weights_key)
     packing = Packing(container, checkpoint.names, checkpoint.loss)
+    _warn_of_size(checkpoint, packed_size(packing.plan()), listener)
     packed = PackedCache(settings).open(packing, how)
     if (sentence := packed.loss.describe()) is not None:
         listener.notify(sentence)
@@ -89,6 +91,25 @@ def _packed(
             f"weights={checkpoint.weights} changes nothing: this model has no matrices of floats."
         )
     return packed
+
+
+def _warn_of_size(checkpoint: Checkpoint, num_bytes: int, listener: Listener) -> None:
+    """Say so where the weights do not fit in memory, and which choice of theirs would."""
+    free = available_memory()
+    if num_bytes <= free:
+        return
+    smaller = []
+    for weights in WEIGHTS[WEIGHTS.index(checkpoint.weights) + 1 :]:
+        other = open_checkpoint(checkpoint.path, weights)
+        size = packed_size(Packing(other.container, other.names, other.loss).plan())
+        other.close()
+        if size < num_bytes:
+            smaller.append(f"--weights {weights} takes {format_bytes(size)}")
+    advice = f"; {', '.join(smaller)}" if smaller else ""
+    listener.notify(
+        f"The weights take {format_bytes(num_bytes)} and {format_bytes(free)} of memory are free: "
+        f"they will be read from the disk again and again{advice}."
+    )
 
 
 def _checked(threads: int | None, precision: str, kv: str) -> Options:

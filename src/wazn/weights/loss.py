@@ -24,9 +24,8 @@ class Loss:
 
     def add(self, kind: str, exact: NDArray[np.float32], kept: NDArray[np.float32]) -> None:
         """Compare weights with what is kept of them, both of one shape."""
-        difference = (kept - exact).ravel().astype(np.float64)
-        values = exact.ravel().astype(np.float64)
-        error, power = float(difference @ difference), float(values @ values)
+        difference, values = (kept - exact).ravel(), exact.ravel()
+        error, power = float(difference @ difference), float(values @ values)  # of one slab
         with self._lock:
             before = self._sums.get(kind, (0.0, 0.0))
             self._sums[kind] = before[0] + error, before[1] + power

@@ -70,7 +70,7 @@ def test_other_scales_are_rounded_to_float16_and_the_loss_is_measured(
     assert container.tensors["a.weight"].format is Format.F16
     assert_same_bits(packed_values(container, "a.weight"), expected)
     error = np.linalg.norm((expected - exact).astype(np.float64)) / np.linalg.norm(exact)
-    assert 0 < loss.relative_errors()["F16"] == pytest.approx(error, rel=1e-5)
+    assert 0 < loss.relative_errors()["F16"] == pytest.approx(error, rel=1e-4)
     assert error < 2**-12
     anew = opened(tmp_path, tensors, FP8, as_floats=True)
     assert anew.tensors["a.weight"].format is Format.F32

@@ -1,16 +1,22 @@
 """Quantised checkpoints that lie: one error that names the tensor, before anything is read."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
 
 from tests.weights.quantised import writers
 from tests.weights.quantised.reading import opened, values_of
 from tests.weights.quantised.writers import Coding, Typed
 from wazn.errors import BadFile, UnsupportedModel, WaznError
+from wazn.weights.elements import BITS
+from wazn.weights.scales import check_scales
 
 Tensors = dict[str, Typed]
 Change = Callable[[Tensors], object]
@@ -138,6 +144,33 @@ def test_tensors_that_do_not_fit_are_refused_by_name(
     with pytest.raises(kind, match=message) as caught:
         opened(tmp_path, tensors, settings)
     assert str(caught.value).isprintable()
+
+
+SHAPES = st.lists(st.sampled_from([1, 2, 3, 8, 16, 24, 32, 128, 256]), min_size=0, max_size=4)
+
+
+@pytest.mark.parametrize("settings", [GPTQ, AWQ, PACKED, BYTES, FP8, MXFP4], ids=id_of)
+@hypothesis_settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(data=st.data())
+def test_whatever_one_tensor_is_replaced_by_it_is_read_or_refused(
+    tmp_path: Path, settings: dict[str, Any], data: st.DataObject
+) -> None:
+    tensors = valid(settings)
+    name = data.draw(st.sampled_from(sorted(tensors)))
+    shape = data.draw(SHAPES.filter(lambda sizes: math.prod(sizes) <= 1 << 16))
+    dtype = data.draw(st.sampled_from(sorted(set(BITS) - {"F4", "F6_E2M3", "F6_E3M2"})))
+    rng = np.random.default_rng(data.draw(st.integers(0, 1000)))
+    raw = rng.integers(0, 256, math.prod(shape) * BITS[dtype] // 8).astype(np.uint8)
+    array = raw.view({8: "u1", 16: "<u2", 32: "<u4", 64: "<u8"}[BITS[dtype]]).reshape(shape)
+    tensors[name] = dtype, array
+    try:
+        container = opened(tmp_path, tensors, settings)
+        for matrix, info in container.tensors.items():
+            check_scales(container.read(matrix), info.format, matrix)
+    except WaznError as error:
+        assert str(error).isprintable()
 
 
 def test_stacks_of_gate_and_up_need_an_even_number_of_rows(tmp_path: Path) -> None:

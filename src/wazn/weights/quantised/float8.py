@@ -63,12 +63,11 @@ class Float8Matrix(Maker):
         info = self.parts.info(self.scale)
         scales = to_float32(self.parts.elements.whole(info.name), info.dtype)
         assert scales is not None  # its type was checked
-        columns = np.arange(self.shape[-1]) // self.block[1]
         count, rows = self.grid[0] // math.prod(self.shape[:-2]), self.shape[-2]
         places = np.arange(start, stop)
         places = places // rows * count + places % rows // self.block[0]
-        values = _VALUES[codes] * scales.reshape(self.grid)[places][:, columns]
-        return self._encoded(values)
+        wide = np.repeat(scales.reshape(self.grid), self.block[1], axis=1)[:, : self.shape[-1]]
+        return self._encoded(_VALUES[codes] * wide[places])
 
     def _encoded(self, values: NDArray[np.float32]) -> Raw:
         if self.format is Format.F32:
