@@ -58,10 +58,10 @@ def _rehearsed(path: Path, weights: Weights) -> tuple[int, tuple[str, int]]:
 def _measured(checkpoint: Checkpoint) -> tuple[int, tuple[str, int]]:
     from wazn.models.model import Model, Options, TextParts
     from wazn.models.rehearsal import check_tensors, empty_weights
-    from wazn.weights.packed import Packing, packed_size
+    from wazn.weights.packed import packed_size
 
     check_tensors(checkpoint)
-    size = packed_size(Packing(checkpoint.container, checkpoint.names, checkpoint.loss).plan())
+    size = packed_size(checkpoint.packing.plan())
     options = Options(threads=1, exact=False, kv="auto")
     model = Model(checkpoint.decoder, empty_weights(checkpoint), options, TextParts())
     return size, (model.kv_format, model.kv_bytes_per_position)

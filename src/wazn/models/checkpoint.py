@@ -27,6 +27,7 @@ from wazn.weights.container import Container
 from wazn.weights.formats import dequantize
 from wazn.weights.gguf import GGUF
 from wazn.weights.loss import Loss
+from wazn.weights.packed import Packing
 from wazn.weights.quantised.find import make_weights
 from wazn.weights.safetensors import Safetensors
 from wazn.weights.stacked import Stacked
@@ -50,10 +51,11 @@ class Checkpoint:
     unread: Mapping[str, str]  # tensors that are no weights as they stand → their element type
 
     @property
-    def weights_key(self) -> str:
-        """All that packed weights depend on besides the files of weights."""
-        section = {} if self.is_gguf else self.metadata.get("quantization_config") or {}
-        return f"{self.weights} {json.dumps(section, sort_keys=True)}"
+    def packing(self) -> Packing:
+        """What to pack, and how."""
+        section = None if self.is_gguf else self.metadata.get("quantization_config")
+        settings = json.dumps(section, sort_keys=True)
+        return Packing(self.container, self.names, self.loss, self.weights, settings)
 
     @property
     def config(self) -> Config:

@@ -18,7 +18,7 @@ from wazn.settings import Settings, load_settings
 from wazn.weights.catalog import ADVICE
 from wazn.weights.choice import WEIGHTS, Weights
 from wazn.weights.disk import format_bytes
-from wazn.weights.packed import PackedWeights, Packing, packed_size
+from wazn.weights.packed import PackedWeights, packed_size
 from wazn.weights.packed_cache import PackedCache, PackingOptions
 
 Precision = Literal["fast", "exact"]
@@ -80,9 +80,9 @@ def _packed(
 ) -> PackedWeights:
     container = checkpoint.container
     listener.total(sum(container.tensors[name].nbytes for name in checkpoint.names.values()))
-    how = PackingOptions(options.threads, listener.advance, listener.notify, checkpoint.weights_key)
-    packing = Packing(container, checkpoint.names, checkpoint.loss)
+    packing = checkpoint.packing
     _warn_of_size(checkpoint, packed_size(packing.plan()), listener)
+    how = PackingOptions(options.threads, listener.advance, listener.notify)
     packed = PackedCache(settings).open(packing, how)
     if (sentence := packed.loss.describe()) is not None:
         listener.notify(sentence)
@@ -101,7 +101,7 @@ def _warn_of_size(checkpoint: Checkpoint, num_bytes: int, listener: Listener) ->
     smaller = []
     for weights in WEIGHTS[WEIGHTS.index(checkpoint.weights) + 1 :]:
         other = open_checkpoint(checkpoint.path, weights)
-        size = packed_size(Packing(other.container, other.names, other.loss).plan())
+        size = packed_size(other.packing.plan())
         other.close()
         if size < num_bytes:
             smaller.append(f"--weights {weights} takes {format_bytes(size)}")

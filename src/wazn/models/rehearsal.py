@@ -12,7 +12,7 @@ from wazn import native
 from wazn.errors import BadFile, MissingTensor, WaznError
 from wazn.models.checkpoint import FAMILIES, Checkpoint
 from wazn.models.decoder import Decoder
-from wazn.weights.packed import PackedWeights, Packing
+from wazn.weights.packed import PackedWeights
 from wazn.weights.quoting import quoted
 
 
@@ -21,7 +21,7 @@ def empty_weights(checkpoint: Checkpoint) -> PackedWeights:
 
     All tensors lie at one place, so that it takes no more address space than the largest.
     """
-    places = Packing(checkpoint.container, checkpoint.names, checkpoint.loss).plan()
+    places = checkpoint.packing.plan()
     size = max((place.num_bytes for place in places.values()), default=0)
     together = {name: replace(place, offset=0) for name, place in places.items()}
     return PackedWeights(native.Memory.allocate(size), together)

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from wazn import native
 from wazn.errors import BadFile, MissingTensor
+from wazn.weights.choice import WEIGHTS, Weights
 from wazn.weights.container import Container, TensorInfo
 from wazn.weights.formats import dequantize
 from wazn.weights.loss import Loss
@@ -41,12 +42,15 @@ Advance = Callable[[int], None]
 class Packing:
     """What to pack: ``names`` (target name → name in the container), and who counts what it costs.
 
-    ``loss`` is filled by the container while its tensors are read.
+    ``loss`` is filled by the container while its tensors are read. ``weights`` is how they are
+    wanted, ``settings`` whatever else their meaning depends on besides the files.
     """
 
     container: Container
     names: Mapping[str, str]
     loss: Loss
+    weights: Weights = "native"
+    settings: str = ""
 
     def plan(self) -> "dict[str, Place]":
         """Where each tensor goes in the packed data."""
@@ -239,14 +243,14 @@ def pack_to_file(packing: Packing, path: Path, threads: int, advance: Advance) -
     places, paths = packing.plan(), packing.container.paths
     with ThreadPoolExecutor(1) as hasher:
         hashed = hasher.submit(_hashed_sources, paths)
-        header_room = _aligned(16 + len(_header([], places, Loss())) + 1024 * (1 + len(paths)))
+        header_room = _aligned(16 + len(_header([], packing)) + 1024 * (1 + len(paths)))
         with open(path, "wb") as file:
 
             def write(offset: int, data: NDArray[np.uint8]) -> None:
                 _write_all(file.fileno(), data, header_room + offset)
 
             pack_tensors(packing, write, threads, advance)
-            header = _header(hashed.result(), places, packing.loss)
+            header = _header(hashed.result(), packing)
             file.write(MAGIC + (header_room - 16).to_bytes(8, "little"))
             file.write(header.ljust(header_room - 16))
             file.flush()
@@ -265,14 +269,15 @@ def _aligned(size: int) -> int:
     return -(-size // _ALIGNMENT) * _ALIGNMENT
 
 
-def _header(sources: Sequence[SourceFile], places: dict[str, Place], loss: Loss) -> bytes:
+def _header(sources: Sequence[SourceFile], packing: Packing) -> bytes:
     content = {
         "sources": [[s.path, s.device, s.inode, s.size, s.mtime_ns, s.sha256] for s in sources],
         "places": {
             name: [p.format, p.rows, p.columns, p.offset, p.num_bytes, p.count]
-            for name, p in places.items()
+            for name, p in packing.plan().items()
         },
-        "loss": loss.sums,
+        "loss": packing.loss.sums,
+        "weights": packing.weights,
     }
     return json.dumps(content, separators=(",", ":")).encode()
 
@@ -295,6 +300,7 @@ class PackedHeader:
     places: dict[str, Place]
     start: int
     loss: Loss
+    weights: str
 
 
 def read_header(path: Path) -> PackedHeader:
@@ -310,12 +316,12 @@ def read_header(path: Path) -> PackedHeader:
         content: dict[str, Any] = json.loads(text)
         sources = tuple(SourceFile(*fields) for fields in content["sources"])
         places = {name: Place(*fields) for name, fields in content["places"].items()}
-        loss = Loss(content["loss"])
+        loss, weights = Loss(content["loss"]), content["weights"]
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise BadFile(f"{path}: the header is damaged ({error})") from None
-    if 16 + length + packed_size(places) != size:
+    if weights not in WEIGHTS or 16 + length + packed_size(places) != size:
         raise BadFile(f"{path}: the file is {size} bytes long, which is not what its header says")
-    return PackedHeader(sources, places, 16 + length, loss)
+    return PackedHeader(sources, places, 16 + length, loss, weights)
 
 
 def map_packed(path: Path, header: PackedHeader) -> PackedWeights:

@@ -34,12 +34,16 @@ _SPARE_BYTES = 64 << 20  # left free on the disk besides the packed file
 
 @dataclass(frozen=True, slots=True)
 class CacheEntry:
-    """One packed model. ``last_used`` is in seconds since the epoch."""
+    """One packed model. ``last_used`` is in seconds since the epoch.
+
+    ``weights`` is how they were wanted.
+    """
 
     path: Path
     sources: tuple[SourceFile, ...]
     size_bytes: int
     last_used: float
+    weights: str
 
     @property
     def model(self) -> str:
@@ -49,15 +53,11 @@ class CacheEntry:
 
 @dataclass(frozen=True, slots=True)
 class PackingOptions:
-    """How to pack: threads, and whom to tell. ``notify`` gets sentences for the user.
-
-    ``weights`` says all that the packed form depends on besides the files.
-    """
+    """How to pack: threads, and whom to tell. ``notify`` gets sentences for the user."""
 
     threads: int
     advance: Advance
     notify: Callable[[str], None]
-    weights: str = "native"
 
 
 class PackedCache:
@@ -69,7 +69,7 @@ class PackedCache:
 
     def open(self, packing: Packing, options: PackingOptions) -> PackedWeights:
         """The packed form of a checkpoint."""
-        path = self._path(packing.container.paths, options.weights)
+        path = self._path(packing)
         found = self._map(path)
         if found is not None:
             return found
@@ -114,8 +114,9 @@ class PackedCache:
             return None
         return packed
 
-    def _path(self, paths: tuple[Path, ...], weights: str) -> Path:
-        identity = repr([weights, *(SourceFile.of(path).identity for path in paths)]).encode()
+    def _path(self, packing: Packing) -> Path:
+        files = [SourceFile.of(path).identity for path in packing.container.paths]
+        identity = repr([packing.weights, packing.settings, *files]).encode()
         return self.folder / f"{hashlib.sha256(MAGIC + identity).hexdigest()[:32]}.packed"
 
     def entries(self) -> list[CacheEntry]:
@@ -124,10 +125,11 @@ class PackedCache:
         for path in self.folder.glob("*.packed"):
             status = path.stat()
             try:
-                sources = read_header(path).sources
+                header = read_header(path)
+                sources, weights = header.sources, header.weights
             except BadFile:
-                sources = ()
-            found.append(CacheEntry(path, sources, status.st_size, status.st_mtime))
+                sources, weights = (), "?"
+            found.append(CacheEntry(path, sources, status.st_size, status.st_mtime, weights))
         return sorted(found, key=lambda entry: entry.last_used, reverse=True)
 
     def prune(self, limit_bytes: int, keep: Path | None = None) -> int:
