@@ -105,7 +105,8 @@ def _read_gguf(path: Path) -> ModelFacts:
         expert_size=number("expert_feed_forward_length"),
         heads=number("attention.head_count"),
         kv_heads=number("attention.head_count_kv"),
-        head_size=number("attention.key_length"),
+        head_size=number("attention.key_length")
+        or _share(number("embedding_length"), number("attention.head_count")),
         vocabulary=len(tokens) if isinstance(tokens, list | tuple) else number("vocab_size"),
         tokenizer=_text(metadata.get("tokenizer.ggml.model")),
         has_chat_template="tokenizer.chat_template" in metadata,
@@ -146,7 +147,8 @@ def _read_huggingface(path: Path) -> ModelFacts:
         expert_size=_number(config.get("moe_intermediate_size")),
         heads=_number(config.get("num_attention_heads")),
         kv_heads=_number(config.get("num_key_value_heads")),
-        head_size=_number(config.get("head_dim")),
+        head_size=_number(config.get("head_dim"))
+        or _share(_number(config.get("hidden_size")), _number(config.get("num_attention_heads"))),
         vocabulary=_number(config.get("vocab_size")),
         tokenizer=_text(tokenizer.get("tokenizer_class"))
         or ("tokenizer.json" if (path / "tokenizer.json").exists() else None),
@@ -220,6 +222,11 @@ def _number(value: object) -> int | None:
 
 def _count_elements(tensors: Mapping[str, TensorInfo]) -> int:
     return sum(prod(tensor.shape) for tensor in tensors.values())
+
+
+def _share(size: int | None, heads: int | None) -> int | None:
+    """The size of a head where it is left out: what both formats then mean."""
+    return size // heads if size and heads else None
 
 
 def _tensor_types(tensors: Iterable[tuple[str, int, int]]) -> tuple[TensorType, ...]:

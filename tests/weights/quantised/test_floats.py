@@ -104,6 +104,23 @@ def test_scales_of_rows_or_of_the_matrix_are_spread(
     assert_same_bits(values_of(container, "a.weight"), expected)
 
 
+def test_the_blocks_of_compressed_tensors_are_those_of_its_configuration(tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    codes = writers.float8_codes(rng, (48, 96))
+    stored, scales = powers(rng, (2, 3))
+    group = {"weights": {"strategy": "block", "block_structure": [24, 32]}}
+    settings = {
+        "quant_method": "compressed-tensors",
+        "format": "float-quantized",
+        "config_groups": {"group_0": group},
+    }
+    tensors = {"a.weight": ("F8_E4M3", codes), "a.weight_scale": stored}
+    container = opened(tmp_path, tensors, settings)
+    assert_same_bits(
+        values_of(container, "a.weight"), writers.float8_values(codes, scales, (24, 32))
+    )
+
+
 def test_a_stack_of_8_bit_floats_has_blocks_of_its_own_in_each_matrix(tmp_path: Path) -> None:
     rng = np.random.default_rng(4)
     codes = writers.float8_codes(rng, (3, 40, 64))

@@ -113,18 +113,8 @@ def gptq_with_act_order() -> Written:
 
 def compressed_with_act_order() -> Written:
     coding = Coding(columns=256, group=64)
-    written = writers.pack_quantized(np.random.default_rng(9), coding, symmetric=False)
-    groups = disordered(coding)
-    written.tensors["weight_g_idx"] = "I32", np.array(groups, "<i4")
-    in_order = written.values.reshape(24, 4, 64)
-    assert in_order.shape[1] == 4  # the same codes are worth something else in other groups
-    codes = written.tensors["weight_packed"][1].view("<u4")
-    zeros = written.tensors["weight_zero_point"][1].view("<u4")
-    scales = written.tensors["weight_scale"][1].astype(np.float32)
-    signed = np.array([[int(w) >> 4 * i & 15 for w in row for i in range(8)] for row in codes]) - 8
-    lows = np.array([[int(w) >> 4 * i & 15 for w in col for i in range(8)] for col in zeros.T]) - 8
-    written.values = writers.worth(signed, scales, lows.T, groups)
-    return written
+    rng = np.random.default_rng(9)
+    return writers.pack_quantized(rng, coding, symmetric=False, groups=disordered(coding))
 
 
 @pytest.mark.parametrize(

@@ -136,8 +136,10 @@ def awq(rng: np.random.Generator, coding: Coding) -> Written:
     return Written(tensors, worth(codes, scales.T, zeros, groups))
 
 
-def pack_quantized(rng: np.random.Generator, coding: Coding, *, symmetric: bool) -> Written:
-    """weight_packed (rows, columns packed) of signed codes plus half their range, and the rest."""
+def pack_quantized(
+    rng: np.random.Generator, coding: Coding, *, symmetric: bool, groups: list[int] | None = None
+) -> Written:
+    """weight_packed (rows, packed columns) of signed codes plus half their range, and the rest."""
     half, count = 1 << (coding.bits - 1), coding.columns // coding.group
     codes = rng.integers(-half, half, (coding.rows, coding.columns))
     zeros = np.zeros((coding.rows, count), np.int64)
@@ -151,8 +153,10 @@ def pack_quantized(rng: np.random.Generator, coding: Coding, *, symmetric: bool)
         zeros = rng.integers(-half, half, zeros.shape)
         kind, words = packed(zeros.T + half, coding.bits)
         tensors["weight_zero_point"] = kind, words.T
-    groups = [column // coding.group for column in range(coding.columns)]
-    return Written(tensors, worth(codes, scales, zeros, groups))
+    if groups is not None:
+        tensors["weight_g_idx"] = "I32", np.array(groups, "<i4")
+    used = groups or [column // coding.group for column in range(coding.columns)]
+    return Written(tensors, worth(codes, scales, zeros, used))
 
 
 def int_quantized(rng: np.random.Generator, coding: Coding, *, symmetric: bool) -> Written:

@@ -11,7 +11,7 @@ what that costs is measured.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -98,7 +98,8 @@ def to_bf16(values: NDArray[np.float32]) -> NDArray[np.generic]:
 
 
 def _block_size(settings: QuantisedSettings) -> tuple[int, int]:
-    value = settings.values.get("weight_block_size") or [128, 128]
+    """Rows and columns that share a scale, where scales are those of blocks."""
+    value = settings.values.get("weight_block_size") or _block_structure(settings) or [128, 128]
     is_pair = isinstance(value, list | tuple) and len(value) == 2
     if not is_pair or not all(type(size) is int and 0 < size <= 1 << 24 for size in value):
         raise BadFile(
@@ -106,6 +107,16 @@ def _block_size(settings: QuantisedSettings) -> tuple[int, int]:
             "two sizes"
         )
     return value[0], value[1]
+
+
+def _block_structure(settings: QuantisedSettings) -> object:
+    """The same in a configuration of compressed-tensors; the first one that is stated."""
+    groups = settings.values.get("config_groups")
+    for group in groups.values() if isinstance(groups, Mapping) else ():
+        weights = group.get("weights") if isinstance(group, Mapping) else None
+        if isinstance(weights, Mapping) and weights.get("block_structure"):
+            return weights["block_structure"]
+    return None
 
 
 def _grid(
