@@ -1,7 +1,7 @@
 """What rounding weights to 8 or 4 bits on loading does to the answers.
 
     python -m bench.rounding smollm2 --widened
-    python -m bench.rounding hf:org/model --tokens 2000
+    python -m bench.rounding hf:org/model --windows 2
 
 Compares --weights q8 and q4 with native, all with precision="exact", so that only the weights
 differ: divergence of next-token distributions and agreement on bench/corpus, and the relative
@@ -16,6 +16,7 @@ import argparse
 import json
 import os
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -24,7 +25,7 @@ from typing import Any
 from bench.quality import windows
 from bench.widened import widen_model
 from wazn import LLM
-from wazn.bench.divergence import score_window, summarize
+from wazn.bench.divergence import Window, score_window, summarize
 from wazn.cli.console import print_note, print_table
 from wazn.machine import read_cpu
 from wazn.models.load import load_model
@@ -36,7 +37,10 @@ HEADER = ("weights", "tokens", "relative error of the weights", "KL [95%]", "top
 
 
 def measure(path: Path, threads: int, limit: int | None) -> list[dict[str, Any]]:
-    """The figures of each choice, native first, which is the reference."""
+    """The figures of each choice, native first, which is the reference.
+
+    ``limit``: windows of each text, None is all.
+    """
     with ExitStack() as stack:
         opened = {
             weights: load_model(path, threads=threads, precision="exact", weights=weights)
@@ -47,11 +51,15 @@ def measure(path: Path, threads: int, limit: int | None) -> list[dict[str, Any]]
         }
         models = {weights: stack.enter_context(LLM(model)) for weights, model in opened.items()}
         native = models["native"]
-        scored = []
-        for text, ids in windows(native.tokenizer.encode, limit):
+        scored: list[Window] = []
+        taken: Counter[str] = Counter()
+        for text, ids in windows(native.tokenizer.encode, None):
+            if limit is not None and taken[text] >= limit:
+                continue
+            taken[text] += 1
             others = {weights: models[weights].logits(ids.tolist()) for weights in models}
             scored.append(score_window(ids, others["native"], others))
-            print_note(f"{text}: {len(scored)} windows")
+            print_note(f"{text}: {taken[text]} windows")
     found = []
     for weights, error in errors.items():
         summary = summarize(scored, weights)
@@ -92,7 +100,7 @@ def main() -> None:
     parser.add_argument("model", help="a model reference or path")
     parser.add_argument("--widened", action="store_true", help="widen it first; see above")
     parser.add_argument("--threads", type=int, default=read_cpu().useful_threads)
-    parser.add_argument("--tokens", type=int, help="stop after so many")
+    parser.add_argument("--windows", type=int, help="of 512 tokens of each text; else all")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
@@ -101,7 +109,7 @@ def main() -> None:
         if asked.widened:
             path, source = Path(name) / "widened.gguf", path
             widen_model(source, path)
-        found = measure(path, asked.threads, asked.tokens)
+        found = measure(path, asked.threads, asked.windows)
     print_table(HEADER, list(rows(found)))
     if asked.json:
         asked.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")

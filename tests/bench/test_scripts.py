@@ -111,8 +111,9 @@ def test_rounding_is_measured_against_the_weights_as_they_are(
 ) -> None:
     path = tiny_gguf(LLAMA, tmp_path / "tiny.gguf")
     ids = np.array(sequence(LLAMA)[:80])
-    monkeypatch.setattr(rounding, "windows", lambda encode, limit: [("a", ids), ("b", ids[:40])])
-    native, q8, q4 = rounding.measure(path, 1, None)
+    texts = [("a", ids), ("a", ids[:7]), ("b", ids[:40])]
+    monkeypatch.setattr(rounding, "windows", lambda encode, limit: texts)
+    native, q8, q4 = rounding.measure(path, 1, 1)
     assert native["divergence"] == 0 and native["top_1_agreement"] == 1
     assert native["relative_errors"] == {}
     assert 0 < q8["divergence"] < q4["divergence"]

@@ -38,7 +38,11 @@ def check_tensors(checkpoint: Checkpoint) -> None:
     except MissingTensor as error:
         name, family = error.tensor, checkpoint.config.family
         stored = checkpoint.unread.get(name)
-        fact = "is missing" if stored is None else f"is of type {stored}, with no scales to it"
+        fact = (
+            "is missing"
+            if stored is None
+            else f"is of type {stored}, and no quantization_config says what it is worth"
+        )
         raise BadFile(
             f"{checkpoint.path}: tensor {quoted(name)} {fact}, and the family {family} needs it; "
             f"{_advice(checkpoint, weights)}"

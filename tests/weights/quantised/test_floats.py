@@ -1,5 +1,6 @@
 """8- and 4-bit floats: every weight is worth what the format's formula says."""
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -130,6 +131,20 @@ def test_a_stack_of_8_bit_floats_has_blocks_of_its_own_in_each_matrix(tmp_path: 
     expected = [writers.float8_values(c, s, (32, 32)) for c, s in zip(codes, scales, strict=True)]
     assert container.tensors["a.weight"].shape == (3, 40, 64)
     assert_same_bits(values_of(container, "a.weight"), np.concatenate(expected))
+
+
+def test_a_block_larger_than_the_matrix_takes_no_more_memory(tmp_path: Path) -> None:
+    tensors: dict[str, Typed] = {
+        "a.weight": ("F8_E4M3", np.full((64, 32), 0x38, np.uint8)),
+        "a.weight_scale_inv": ("F32", np.full((64, 1), 0.5, "<f4")),
+    }
+    container = opened(tmp_path, tensors, {**FP8, "weight_block_size": [1, 1 << 24]})
+    tracemalloc.start()
+    values = values_of(container, "a.weight")
+    peak_bytes = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    np.testing.assert_array_equal(values, np.full((64, 32), 0.5, np.float32))
+    assert peak_bytes < 1 << 20
 
 
 def test_a_nan_among_8_bit_floats_is_named(tmp_path: Path) -> None:

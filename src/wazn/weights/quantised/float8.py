@@ -66,8 +66,8 @@ class Float8Matrix(Maker):
         count, rows = self.grid[0] // math.prod(self.shape[:-2]), self.shape[-2]
         places = np.arange(start, stop)
         places = places // rows * count + places % rows // self.block[0]
-        wide = np.repeat(scales.reshape(self.grid), self.block[1], axis=1)[:, : self.shape[-1]]
-        return self._encoded(_VALUES[codes] * wide[places])
+        wide = np.repeat(scales.reshape(self.grid)[places], self.block[1], axis=1)
+        return self._encoded(_VALUES[codes] * wide[:, : self.shape[-1]])
 
     def _encoded(self, values: NDArray[np.float32]) -> Raw:
         if self.format is Format.F32:
@@ -128,6 +128,7 @@ def _grid(
         raise refuse(parts.where, quoted(parts.name), f"has {len(shape)} dimensions")
     *counts, rows, columns = shape
     count = math.prod(counts)
+    block = min(block[0], rows), min(block[1], columns)
     by_block = -(-rows // block[0]), -(-columns // block[1])
     if info.shape == (*counts, *by_block):
         return (count * by_block[0], by_block[1]), block
