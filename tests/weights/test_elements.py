@@ -10,6 +10,7 @@ from tests.weights.quantised.writers import Typed, write
 from wazn.errors import BadFile
 from wazn.weights import elements
 from wazn.weights.elements import to_float32
+from wazn.weights.formats import Format, dequantize
 from wazn.weights.safetensors import Safetensors
 
 
@@ -46,7 +47,9 @@ def test_4_bit_floats_must_fill_their_bytes(
         Safetensors(path)
 
 
-def test_only_floats_are_weights_and_every_tensor_is_an_element(tmp_path: Path) -> None:
+def test_every_tensor_is_an_element_and_plain_numbers_are_tensors(
+    tmp_path: Path,
+) -> None:
     tensors: dict[str, Typed] = {
         "a": ("F32", np.zeros(2, "<f4")),
         "b": ("I64", np.zeros((2, 2), "<i8")),
@@ -54,12 +57,32 @@ def test_only_floats_are_weights_and_every_tensor_is_an_element(tmp_path: Path) 
         "d": ("BOOL", np.zeros(3, np.uint8)),
     }
     with Safetensors(write(tmp_path / "m.safetensors", tensors)) as model:
-        assert list(model.tensors) == ["a"]
+        assert list(model.tensors) == ["a", "b"]
         assert {name: info.dtype for name, info in model.elements.infos.items()} == {
             name: dtype for name, (dtype, _) in tensors.items()
         }
         with pytest.raises(BadFile, match="no tensor named 'e'"):
             model.elements.whole("e")
+
+
+@pytest.mark.parametrize(("dtype", "kind"), [("I32", "<i4"), ("I64", "<i8")])
+def test_whole_numbers_are_read_as_floats_that_hold_them(
+    tmp_path: Path, dtype: str, kind: str
+) -> None:
+    numbers = np.array([[0, -1, 1 << 24], [5, 6, 7]]).astype(kind)
+    large = np.full((1, 1), -(1 << 24) - 1).astype(kind)
+    tensors: dict[str, Typed] = {"a": (dtype, numbers), "b": (dtype, large)}
+    with Safetensors(write(tmp_path / "m.safetensors", tensors)) as model:
+        info = model.tensors["a"]
+        assert (info.format, info.nbytes, info.row_bytes) == (Format.F32, 24, 12)
+        for start, stop in ((0, 2), (1, 2), (1, 1)):
+            found = dequantize(model.read("a", start, stop), Format.F32)
+            np.testing.assert_array_equal(found, numbers[start:stop])
+        np.testing.assert_array_equal(dequantize(model.read("a"), Format.F32), numbers)
+        with pytest.raises(BadFile, match="tensor 'b' has a whole number beyond 16777216"):
+            model.read("b")
+        with pytest.raises(BadFile, match="no tensor named 'c'"):
+            model.read("c")
 
 
 def test_what_should_be_small_is_not_read_when_it_is_large(

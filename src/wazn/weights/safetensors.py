@@ -2,8 +2,9 @@
 
 The header is checked as the format defines it: tensors cover the data without holes or overlaps,
 and each has as many bytes as its shape and dtype say. Tensors are read by position, never mapped.
-It refuses to know architectures. Tensors of floats that need no scales are ``tensors``; every
-tensor, of whatever type, is among ``elements``.
+It refuses to know architectures. Floats that need no scales are ``tensors``, and so are tables of
+whole numbers, read as float32 if that can hold them; every tensor, of whatever type, is among
+``elements``.
 """
 
 import math
@@ -14,6 +15,9 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from wazn.errors import BadFile, ModelNotFound, UnsupportedModel
 from wazn.weights.bounded_json import parse_object
@@ -34,6 +38,8 @@ INDEX_NAME = "model.safetensors.index.json"
 SINGLE_NAME = "model.safetensors"
 
 _FORMATS = {"F32": Format.F32, "F16": Format.F16, "BF16": Format.BF16}
+_INTEGERS = ("I32", "I64")
+_LARGEST_INTEGER = 1 << 24  # up to which float32 holds every whole number
 _ENTRY_KEYS = {"dtype", "shape", "data_offsets"}
 _LENGTH = struct.Struct("<Q")
 
@@ -60,16 +66,31 @@ class Safetensors(FileContainer):
             super().__init__(files, _weights(tensors.values()))
             opened.pop_all()
 
+    def read(self, name: str, start_row: int = 0, stop_row: int | None = None) -> NDArray[np.uint8]:
+        """Packed rows of a tensor viewed as 2-D; BadFile, too, for a number too large to hold."""
+        if name not in self.tensors or self.elements[name].dtype not in _INTEGERS:
+            return super().read(name, start_row, stop_row)
+        info = self.tensors[name]
+        numbers = self.elements.rows(name, start_row, info.rows if stop_row is None else stop_row)
+        if ((numbers > _LARGEST_INTEGER) | (numbers < -_LARGEST_INTEGER)).any():
+            raise BadFile(
+                f"{self.paths[info.file]}: tensor {quoted(name)} has a whole number beyond "
+                f"{_LARGEST_INTEGER}, which no table of a model needs"
+            )
+        return numbers.astype("<f4").view(np.uint8)
+
 
 def _weights(tensors: Iterable[ElementInfo]) -> dict[str, TensorInfo]:
-    """Those of the tensors whose elements are weights as they stand."""
-    return {
-        info.name: TensorInfo(
-            info.name, info.shape, _FORMATS[info.dtype], info.file, info.offset, info.nbytes
-        )
-        for info in tensors
-        if info.dtype in _FORMATS
-    }
+    """Those of the tensors whose elements are numbers as they stand."""
+    found = {}
+    for info in tensors:
+        format = Format.F32 if info.dtype in _INTEGERS else _FORMATS.get(info.dtype)
+        if format is not None:
+            num_bytes = math.prod(info.shape) * format.block_bytes
+            found[info.name] = TensorInfo(
+                info.name, info.shape, format, info.file, info.offset, num_bytes
+            )
+    return found
 
 
 def _open_shards(

@@ -253,7 +253,7 @@ def test_tensors_that_belong_to_no_quantised_matrix_stay_as_they_are(tmp_path: P
     tensors = valid(GPTQ) | {"norm.weight": ("F32", np.ones(3, "<f4"))}
     tensors |= {"steps": ("I64", np.zeros(4, "<i8")), "flags": ("BOOL", np.zeros(4, np.uint8))}
     container = opened(tmp_path, tensors, GPTQ)
-    assert set(container.tensors) == {"a.weight", "norm.weight"}
+    assert set(container.tensors) == {"a.weight", "norm.weight", "steps"}
     assert container.read("norm.weight").tobytes() == np.ones(3, "<f4").tobytes()
     with pytest.raises(ValueError, match="rows 1:99"):
         container.read("a.weight", 1, 99)
