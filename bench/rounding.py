@@ -57,7 +57,7 @@ def measure(path: Path, threads: int, limit: int | None) -> list[dict[str, Any]]
             if limit is not None and taken[text] >= limit:
                 continue
             taken[text] += 1
-            others = {weights: models[weights].logits(ids.tolist()) for weights in models}
+            others = {str(weights): models[weights].logits(ids.tolist()) for weights in models}
             scored.append(score_window(ids, others["native"], others))
             print_note(f"{text}: {taken[text]} windows")
     found = []

@@ -40,6 +40,12 @@ def assert_same(found: NDArray[np.float32], expected: torch.Tensor) -> None:
     np.testing.assert_array_equal(found, expected.to(torch.float32).numpy().reshape(found.shape))
 
 
+def dequantiser() -> Any:
+    """What transformers loads 8-bit floats with."""
+    kind: Any = Fp8Dequantize
+    return kind(None)
+
+
 ARGUMENTS = [
     {"num_bits": 4, "strategy": "group", "group_size": 128, "symmetric": True},
     {"num_bits": 4, "strategy": "group", "group_size": 32, "symmetric": False},
@@ -86,7 +92,7 @@ def test_transformers_dequantises_blocks_of_8_bit_floats_to_the_same_values(
     torch.manual_seed(1)
     codes = torch.randn(256, 384).to(torch.float8_e4m3fn)
     scale = torch.exp2(torch.randint(-12, -4, (2, 3)).float())
-    reference: Any = Fp8Dequantize(None)
+    reference = dequantiser()
     expected = reference._dequantize_one(codes, scale, torch.float32)
     tensors = {"a.weight": codes, f"a.{scale_name}": scale.to(torch.float8_e8m0fnu)}
     settings = {"quant_method": "fp8", "weight_block_size": [128, 128]}
@@ -101,7 +107,7 @@ def test_transformers_dequantises_4_bit_matrices_to_the_same_values(tmp_path: Pa
     torch.manual_seed(2)
     codes = torch.randint(-128, 128, (64, 48), dtype=torch.int8)
     scale = torch.exp2(torch.randint(-12, 4, (64, 3)).float())
-    reference: Any = Fp8Dequantize(None)
+    reference = dequantiser()
     expected = reference._dequantize_one(codes, scale, torch.float32)
     tensors = {"a.weight": codes, "a.scale": scale.to(torch.float8_e8m0fnu)}
     assert_same(values(opened(tmp_path, tensors, {"quant_method": "fp8"}), "a.weight"), expected)

@@ -71,7 +71,8 @@ class Safetensors(FileContainer):
         if name not in self.tensors or self.elements[name].dtype not in _INTEGERS:
             return super().read(name, start_row, stop_row)
         info = self.tensors[name]
-        numbers = self.elements.rows(name, start_row, info.rows if stop_row is None else stop_row)
+        stop_row = info.rows if stop_row is None else stop_row
+        numbers = self.elements.rows(name, start_row, stop_row).astype(np.int64)
         if ((numbers > _LARGEST_INTEGER) | (numbers < -_LARGEST_INTEGER)).any():
             raise BadFile(
                 f"{self.paths[info.file]}: tensor {quoted(name)} has a whole number beyond "

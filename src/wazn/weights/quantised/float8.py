@@ -100,13 +100,13 @@ def to_bf16(values: NDArray[np.float32]) -> NDArray[np.generic]:
 def _block_size(settings: QuantisedSettings) -> tuple[int, int]:
     """Rows and columns that share a scale, where scales are those of blocks."""
     value = settings.values.get("weight_block_size") or _block_structure(settings) or [128, 128]
-    is_pair = isinstance(value, list | tuple) and len(value) == 2
-    if not is_pair or not all(type(size) is int and 0 < size <= 1 << 24 for size in value):
+    sizes = list(value) if isinstance(value, list | tuple) else []
+    if len(sizes) != 2 or not all(type(size) is int and 0 < size <= 1 << 24 for size in sizes):
         raise BadFile(
             f"{settings.where}: quantization_config.weight_block_size is {str(value)[:60]!r}, not "
             "two sizes"
         )
-    return value[0], value[1]
+    return sizes[0], sizes[1]
 
 
 def _block_structure(settings: QuantisedSettings) -> object:
