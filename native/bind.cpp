@@ -32,7 +32,7 @@ template <class T>
 using Result = nb::ndarray<T, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 
 Layout layout_of(int value) {
-  if (value < 0 || value > (int)Layout::kIQ4_XS)
+  if (value < 0 || value > (int)kLastLayout)
     throw std::invalid_argument("there is no layout " + std::to_string(value));
   return (Layout)value;
 }
@@ -196,9 +196,10 @@ NB_MODULE(_core, m) {
   m.attr("PAGE") = kPage;
   m.attr("NO_BUFFER") = kNoBuffer;
   nb::dict layouts;  // name of the number format -> layout
-  const char* names[] = {"F32",    "F16",   "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0",
-                         "IQ4_NL", "MXFP4", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_XS"};
-  for (int i = 0; i <= (int)Layout::kIQ4_XS; ++i) layouts[names[i]] = i;
+  const char* names[] = {"F32",  "F16",    "BF16",  "Q4_0",     "Q4_1", "Q5_0",    "Q5_1",
+                         "Q8_0", "IQ4_NL", "MXFP4", "Q2_K",     "Q3_K", "Q4_K",    "Q5_K",
+                         "Q6_K", "IQ4_XS", "INT4",  "INT4_128", "INT8", "INT8_128"};
+  for (int i = 0; i <= (int)kLastLayout; ++i) layouts[names[i]] = i;
   m.attr("LAYOUTS") = layouts;
   m.def("available_isas", &available_isas);
   m.def("packed_bytes", &packed_bytes, "layout"_a, "rows"_a, "columns"_a);

@@ -4,7 +4,9 @@
 // 64 bytes [16 rows][4 columns] (see simd.h for which), so that the accumulator lane is the row.
 //   32-column formats:   8 lines | scale[16] | min[16]                          (block of 32)
 //   256-column formats:  8 x 8 lines | sub-scales | sub-mins | scale | min      (block of 256)
-// Sub-scales are bytes [sub-block][16 rows].
+//   integers:            8 lines of each 32 columns | scale[16] | zero[16]      (block of 32 or
+//   128)
+// Sub-scales are bytes [sub-block][16 rows]; zeros are bytes, signed where the codes are.
 #pragma once
 
 #include "kernels.h"
@@ -123,6 +125,36 @@ struct Block256 {
   static WAZN_INLINE Floats negated(Floats x) { return mul(x, splat(-1.0f)); }
 };
 
+// Integers of a checkpoint: value = scale * (code - zero), with a float32 scale and an integer zero
+// for each kSpan columns. Products take the zero for a min; dequantising subtracts it first, which
+// rounds once.
+template <class C, int64_t kSpan_>
+struct Integers {
+  using Codec = C;
+  static constexpr int64_t kSpan = kSpan_;
+  static constexpr int kGroup = 32, kGroups = 1;
+  static constexpr int kOffset = 0;
+  static constexpr bool kHasMin = true;
+  static constexpr int64_t kCodeBytes = kSpan / 32 * C::kBytes;
+  static constexpr int64_t kBytes = kCodeBytes + 5 * kPanelRows;
+
+  static WAZN_INLINE const uint8_t* codes(const uint8_t* panel, int64_t b) {
+    return panel + b / (kSpan / 32) * kBytes + b % (kSpan / 32) * C::kBytes;
+  }
+  static WAZN_INLINE Floats zeros(const uint8_t* panel, int64_t b) {
+    const uint8_t* p = panel + b / (kSpan / 32) * kBytes + kCodeBytes + 4 * kPanelRows;
+    return C::kDepth == 0 ? load_signed((const int8_t*)p) : load_unsigned(p);
+  }
+  static WAZN_INLINE void scales(const uint8_t* panel, int64_t b, Floats (&d)[1], Floats (&m)[1]) {
+    d[0] = load((const float*)(panel + b / (kSpan / 32) * kBytes + kCodeBytes));
+    m[0] = mul(mul(d[0], zeros(panel, b)), splat(-1.0f));
+  }
+};
+template <class F>
+constexpr bool kHasZero = false;
+template <class C, int64_t kSpan>
+constexpr bool kHasZero<Integers<C, kSpan>> = true;
+
 using Q4_0 = Block32<Unsigned4, 8, false>;
 using Q4_1 = Block32<Unsigned4, 0, true>;
 using Q5_0 = Block32<Unsigned5, 16, false>;
@@ -136,6 +168,10 @@ using Q4_K = Block256<Unsigned4, 8, 0, true, false>;
 using Q5_K = Block256<Unsigned5, 8, 0, true, false>;
 using Q6_K = Block256<Unsigned6, 16, 32, false, true>;
 using IQ4_XS = Block256<Codebook4<kIq4Codes, 0>, 8, 0, false, true>;
+using INT4 = Integers<Unsigned4, 32>;
+using INT4_128 = Integers<Unsigned4, 128>;
+using INT8 = Integers<Signed8, 32>;
+using INT8_128 = Integers<Signed8, 128>;
 
 struct F32 {
   static constexpr int64_t kBytes = 4 * kPanelRows;
@@ -183,6 +219,10 @@ WAZN_FORMAT(Q4_K)
 WAZN_FORMAT(Q5_K)
 WAZN_FORMAT(Q6_K)
 WAZN_FORMAT(IQ4_XS)
+WAZN_FORMAT(INT4)
+WAZN_FORMAT(INT4_128)
+WAZN_FORMAT(INT8)
+WAZN_FORMAT(INT8_128)
 #undef WAZN_FORMAT
 
 // Calls f.template operator()<Format>() if `layout` is one of kLayouts.
@@ -199,12 +239,13 @@ WAZN_INLINE void with_float_format(wazn::Layout layout, F&& f) {
 template <class F>
 WAZN_INLINE void with_4bit_format(wazn::Layout layout, F&& f) {
   using enum wazn::Layout;
-  with_one_of<kQ4_0, kQ4_1, kQ2_K, kQ3_K, kQ4_K>(layout, f);
+  with_one_of<kQ4_0, kQ4_1, kQ2_K, kQ3_K, kQ4_K, kINT4, kINT4_128>(layout, f);
 }
 template <class F>
 WAZN_INLINE void with_other_format(wazn::Layout layout, F&& f) {
   using enum wazn::Layout;
-  with_one_of<kQ5_0, kQ5_1, kQ8_0, kIQ4_NL, kMXFP4, kQ5_K, kQ6_K, kIQ4_XS>(layout, f);
+  with_one_of<kQ5_0, kQ5_1, kQ8_0, kIQ4_NL, kMXFP4, kQ5_K, kQ6_K, kIQ4_XS, kINT8, kINT8_128>(layout,
+                                                                                             f);
 }
 template <class F>
 WAZN_INLINE void with_format(wazn::Layout layout, F&& f) {
@@ -227,8 +268,9 @@ void dequantize_32(const uint8_t* panel, int64_t b, float* out) {
         const int group = F::kGroups == 2 ? half : 0;
         Floats code = byte_to_floats(w[l], k, F::Codec::kDepth == 0);
         if constexpr (F::kOffset != 0) code = sub(code, splat(float(F::kOffset)));
+        if constexpr (kHasZero<F>) code = sub(code, F::zeros(panel, b));
         Floats value = mul(d[group], code);
-        if constexpr (F::kHasMin) value = add(value, m[group]);
+        if constexpr (F::kHasMin && !kHasZero<F>) value = add(value, m[group]);
         store(out + column * kPanelRows, value);
       }
   }

@@ -31,7 +31,12 @@ enum class Layout : int32_t {
   kQ5_K,
   kQ6_K,
   kIQ4_XS,  // sub-scales within 256 columns
+  kINT4,
+  kINT4_128,
+  kINT8,
+  kINT8_128,  // integers with a zero, scales per 32 or 128 columns
 };
+constexpr Layout kLastLayout = Layout::kINT8_128;
 
 // A weight matrix in panels of 16 rows; the last panel is padded with zero rows.
 struct Matrix {

@@ -186,6 +186,35 @@ void pack_256(int bits, int subs, bool min, const uint8_t* raw, int64_t rows, in
     }
 }
 
+// Integers: a float32 scale, a zero and the codes of `span` columns, nibbles in runs of 32.
+constexpr FormatSize int_block(int bits, int64_t span) { return {span, 5 + span * bits / 8}; }
+
+constexpr int64_t int_panel_bytes(int bits, int64_t span) {
+  return span / 32 * code_bytes(bits) + 5 * R;
+}
+
+void pack_integers(int bits, int64_t span, const uint8_t* raw, int64_t rows, int64_t columns,
+                   uint8_t* panel) {
+  const int64_t blocks = columns / span, runs = span / 32;
+  for (int64_t b = 0; b < blocks; ++b)
+    for (int64_t r = 0; r < rows; ++r) {
+      const uint8_t* source = raw + (r * blocks + b) * int_block(bits, span).bytes;
+      uint8_t* out = panel + b * int_panel_bytes(bits, span);
+      for (int64_t i = 0; i < runs; ++i) {
+        const uint8_t* packed = source + 5 + i * 4 * bits;
+        uint8_t codes[32];
+        if (bits == 4)
+          RawQ4::nibbles(packed, codes);
+        else
+          std::memcpy(codes, packed, 32);
+        put_codes(bits, codes, r, out + i * code_bytes(bits));
+      }
+      uint8_t* scales = out + runs * code_bytes(bits);
+      std::memcpy(scales + 4 * r, source, 4);
+      scales[4 * R + r] = source[4];
+    }
+}
+
 void pack_floats(int64_t bytes, const uint8_t* raw, int64_t rows, int64_t columns, uint8_t* panel) {
   for (int64_t r = 0; r < rows; ++r)
     for (int64_t k = 0; k < columns; ++k)
@@ -226,6 +255,14 @@ FormatSize file_block(Layout layout) {
       return RawQ6K::kSize;
     case Layout::kIQ4_XS:
       return RawIQ4XS::kSize;
+    case Layout::kINT4:
+      return int_block(4, 32);
+    case Layout::kINT4_128:
+      return int_block(4, 128);
+    case Layout::kINT8:
+      return int_block(8, 32);
+    case Layout::kINT8_128:
+      return int_block(8, 128);
   }
   return {1, 4};
 }
@@ -262,6 +299,14 @@ int64_t panel_bytes(Layout layout, int64_t columns) {
       return columns / 256 * (8 * code_bytes(6) + 18 * R);
     case Layout::kIQ4_XS:
       return columns / 256 * (8 * code_bytes(4) + 10 * R);
+    case Layout::kINT4:
+      return columns / 32 * int_panel_bytes(4, 32);
+    case Layout::kINT4_128:
+      return columns / 128 * int_panel_bytes(4, 128);
+    case Layout::kINT8:
+      return columns / 32 * int_panel_bytes(8, 32);
+    case Layout::kINT8_128:
+      return columns / 128 * int_panel_bytes(8, 128);
   }
   return 0;
 }
@@ -299,6 +344,14 @@ void pack_panel(Layout layout, const uint8_t* raw, int64_t rows, int64_t columns
       return pack_256<RawQ6K>(6, 16, false, raw, rows, columns, panel);
     case Layout::kIQ4_XS:
       return pack_256<RawIQ4XS>(4, 8, false, raw, rows, columns, panel);
+    case Layout::kINT4:
+      return pack_integers(4, 32, raw, rows, columns, panel);
+    case Layout::kINT4_128:
+      return pack_integers(4, 128, raw, rows, columns, panel);
+    case Layout::kINT8:
+      return pack_integers(8, 32, raw, rows, columns, panel);
+    case Layout::kINT8_128:
+      return pack_integers(8, 128, raw, rows, columns, panel);
   }
 }
 

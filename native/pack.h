@@ -1,4 +1,5 @@
-// From rows as GGUF stores them to panels, without loss: codes are reordered, scales are copied.
+// From rows as files store them (see formats.py) to panels, without loss: codes are reordered,
+// scales are copied.
 #pragma once
 
 #include "kernels.h"

@@ -1,21 +1,24 @@
-"""Coverage-guided fuzzing of the weight containers: GGUF (split too) and safetensors (sharded too).
+"""Coverage-guided fuzzing of the weight containers: GGUF (split too), safetensors (sharded too) and
+quantised checkpoints.
 
     python bench/soak/fuzz_containers.py --seconds 360 --seed 7
     python bench/soak/fuzz_containers.py gguf --requests 100000 --seed 7
 
-Without a container both are fuzzed, one after the other, each with the whole budget. Starts from
+Without a container all are fuzzed, one after the other, each with the whole budget. Starts from
 the files of the tests' writer; every mutation must be read or refused with a WaznError whose
 message is one line. A crash, a hang of ten seconds or a gigabyte of memory ends the run with a
 non-zero status and the path of the input; such an input becomes a test.
 """
 
 import argparse
+import json
 import random
 import subprocess
 import sys
 import tempfile
 import warnings
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import atheris
@@ -31,6 +34,8 @@ with atheris.instrument_imports(include=["wazn.weights"]):
     from wazn.weights.container import Container
     from wazn.weights.formats import dequantize
     from wazn.weights.gguf import GGUF
+    from wazn.weights.loss import Loss
+    from wazn.weights.quantised.find import make_weights
     from wazn.weights.safetensors import INDEX_NAME, SINGLE_NAME, Safetensors
     from wazn.weights.scales import check_scales
 
@@ -42,6 +47,7 @@ LIMITS = ["-timeout=10", "-rss_limit_mb=1024", f"-max_len={MAX_INPUT_BYTES}"]
 # An input is one byte, SINGLE, PAIR or HEADED, and what follows it. SINGLE: a file. PAIR: the
 # length of the first file in two bytes, and two files: two parts of a GGUF, or an index and a
 # shard. HEADED (safetensors): as PAIR, but a header and data, which get the right header length.
+# Of a quantised checkpoint: always a pair, quantization_config and a file.
 SINGLE, PAIR, HEADED = 0, 1, 2
 
 DICTIONARY = [
@@ -49,6 +55,8 @@ DICTIONARY = [
     *[value.to_bytes(8, "little") for value in (0, 1, 2**31, 2**40, 2**62, 2**63, 2**64 - 1)],
     *[value.to_bytes(4, "little") for value in range(14)],
     *[b'"dtype"', b'"shape"', b'"data_offsets"', b'"__metadata__"', b'"weight_map"', b'"BF16"'],
+    *[b'"quant_method"', b'"gptq"', b'"awq"', b'"fp8"', b'"mxfp4"', b'"compressed-tensors"'],
+    *[b'"weight_block_size"', b'"I32"', b'"I8"', b'"U8"', b'"F8_E4M3"', b'"F8_E8M0"', b'"F4"'],
     *[b"[[", b"{}", b"NaN", b"-1", b"1e999", b"9223372036854775808", b"\\ud800", b"../"],
 ]
 
@@ -86,7 +94,7 @@ def fuzz(container: str, folder: str, *arguments: str) -> None:
     files.mkdir()
     corpus_and_dictionary = prepare(container, Path(folder))
     warnings.simplefilter("error")
-    run_input = {"gguf": run_gguf, "safetensors": run_safetensors}[container]
+    run_input = RUNNERS[container]
     arguments = (*LIMITS, *arguments, *corpus_and_dictionary)
     atheris.Setup([sys.argv[0], *arguments], lambda data: run_input(data, files))
     atheris.Fuzz()
@@ -139,9 +147,43 @@ def safetensors_seeds() -> list[bytes]:
     return [*map(single, singles), *headed, pair(index, build.one_tensor("a"))]
 
 
+def quantised_seeds() -> list[bytes]:
+    """A small matrix in each way of quantising, under its configuration."""
+    import numpy as np
+
+    from tests.weights.quantised import writers
+
+    coding = writers.Coding(rows=16, columns=64, group=32)
+    rng = np.random.default_rng(0)
+    packed = writers.pack_quantized(rng, coding, symmetric=False)
+    integers = writers.int_quantized(rng, coding, symmetric=False)
+    codes, bytes_of_4 = np.zeros((16, 64), np.uint8), np.zeros((2, 4, 1, 16), np.uint8)
+    checkpoints: list[tuple[dict[str, object], dict[str, writers.Typed]]] = [
+        ({"quant_method": "gptq", "bits": 4}, writers.gptq(rng, coding).named("a")),
+        ({"quant_method": "awq"}, writers.awq(rng, coding).named("a")),
+        ({"quant_method": "compressed-tensors"}, packed.named("a")),
+        ({"quant_method": "compressed-tensors"}, integers.named("a")),
+        (
+            {"quant_method": "fp8", "weight_block_size": [32, 32]},
+            {"a.weight": ("F8_E4M3", codes), "a.scale": ("F32", np.ones((1, 2), "<f4"))},
+        ),
+        (
+            {"quant_method": "mxfp4"},
+            {"a_blocks": ("U8", bytes_of_4), "a_scales": ("U8", bytes_of_4[..., 0])},
+        ),
+    ]
+    seeds = []
+    with tempfile.TemporaryDirectory() as folder:
+        for settings, tensors in checkpoints:
+            content = writers.write(Path(folder) / SINGLE_NAME, tensors).read_bytes()
+            seeds.append(pair(json.dumps(settings).encode(), content))
+    return seeds
+
+
 SEEDS: dict[str, Callable[[], list[bytes]]] = {
     "gguf": gguf_seeds,
     "safetensors": safetensors_seeds,
+    "quantised": quantised_seeds,
 }
 
 
@@ -179,10 +221,31 @@ def run_safetensors(data: bytes, folder: Path) -> None:
     must_be_read_or_refused(Safetensors, folder)
 
 
-def must_be_read_or_refused(open_file: Callable[[Path], GGUF | Safetensors], path: Path) -> None:
+def run_quantised(data: bytes, folder: Path) -> None:
+    settings, content = files_of(data)
+    try:
+        section = json.loads(settings)
+    except (ValueError, RecursionError):
+        return
+    (folder / SINGLE_NAME).write_bytes(content or b"")
+
+    def opened(path: Path) -> Container:
+        return make_weights(Safetensors(path), {"quantization_config": section}, "config", Loss())
+
+    must_be_read_or_refused(opened, folder / SINGLE_NAME)
+
+
+RUNNERS: dict[str, Callable[[bytes, Path], None]] = {
+    "gguf": run_gguf,
+    "safetensors": run_safetensors,
+    "quantised": run_quantised,
+}
+
+
+def must_be_read_or_refused(open_file: Callable[[Path], Container], path: Path) -> None:
     """Open, read everything, and let only well-formed errors pass."""
     try:
-        with open_file(path) as container:
+        with closing(open_file(path)) as container:
             read_everything(container)
     except WaznError as error:
         message = str(error)
@@ -193,7 +256,8 @@ def read_everything(container: Container) -> None:
     sizes = [path.stat().st_size for path in container.paths]
     for name, tensor in container.tensors.items():
         assert name == tensor.name
-        assert 0 < tensor.offset <= tensor.offset + tensor.nbytes <= sizes[tensor.file]
+        if tensor.offset:  # what is made of several tensors has no place of its own
+            assert 0 < tensor.offset <= tensor.offset + tensor.nbytes <= sizes[tensor.file]
         rows = container.read(name)
         assert rows.shape == (tensor.rows, tensor.row_bytes) and rows.nbytes == tensor.nbytes
         assert dequantize(rows, tensor.format).shape == (tensor.rows, tensor.columns)

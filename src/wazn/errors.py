@@ -5,6 +5,7 @@ WaznError
 ├── UnsupportedModel     a family, number format or tokenizer that this version cannot run
 ├── UnsupportedMachine   the CPU or the build lacks what the native core needs
 ├── BadFile              a weights, tokenizer or configuration file breaks its own format
+│   └── MissingTensor    a tensor that the model's family needs is not there
 ├── FetchError           a download failed: network, access, hash
 ├── StorageError         a disk is full, or a folder cannot be written
 ├── BadObservation       a number, fact or definition of the observatory that breaks its rules
@@ -35,6 +36,14 @@ class UnsupportedMachine(WaznError):
 
 class BadFile(WaznError):
     """A file breaks its format; the message names the file and the field."""
+
+
+class MissingTensor(BadFile):
+    """The model lacks ``tensor``."""
+
+    def __init__(self, tensor: str) -> None:
+        super().__init__(f"the model has no tensor {tensor}; it is incomplete or of another family")
+        self.tensor = tensor
 
 
 class FetchError(WaznError):

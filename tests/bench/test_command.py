@@ -107,6 +107,28 @@ def test_llama_cpp_is_not_offered_a_folder(tmp_path: Path, monkeypatch: pytest.M
         session.check()
 
 
+def test_rounded_weights_are_for_wazn_alone(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from wazn.errors import BadRequest
+
+    monkeypatch.setattr("wazn.bench.llama_cpp.find_spec", lambda name: object())
+    names, plan, records = ("wazn", "llama.cpp"), Plan([1], 1), tmp_path / "records"
+    with pytest.raises(BadRequest, match="--weights q8 is for wazn alone"):
+        Session(model, names, 2, plan, records, weights="q8").check()
+    Session(model, ("wazn",), 2, plan, records, weights="q8").check()
+
+
+def test_rounded_weights_are_measured_and_named(
+    model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("wazn.bench.ceilings.BANDWIDTH_BYTES", 1 << 24)
+    flags = ["--users", "1", "--repeats", "1", "--weights", "q4", "--json"]
+    run_command(["bench", str(model), *flags])
+    found = json.loads(capsys.readouterr().out)
+    assert found["contenders"][0]["file"] == "tiny.gguf with weights=q4"
+
+
 @pytest.mark.parametrize(
     "flags", [["--users", "0"], ["--users", "65"], ["--repeats", "0"], ["--against", "vllm"]]
 )

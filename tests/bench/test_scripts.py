@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench import quality
+from bench import quality, rounding
 from bench.synthetic import LOGIT_DEVIATION, matrix, synthesize
 from bench.widened import Axis, widen_columns, widen_model
 from tests.golden.answers import sequence
@@ -104,3 +104,20 @@ def test_every_text_has_a_row_of_its_own_under_the_file() -> None:
     assert [(row[0], row[1]) for row in found] == [("a.gguf", "18"), ("- arabic", "9")]
     assert found[0][-2:] == ["met", "3xQ4_0 1xF32"]
     assert {len(row) for row in found} == {len(quality.HEADER)}
+
+
+def test_rounding_is_measured_against_the_weights_as_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tiny_gguf(LLAMA, tmp_path / "tiny.gguf")
+    ids = np.array(sequence(LLAMA)[:80])
+    texts = [("a", ids), ("a", ids[:7]), ("b", ids[:40])]
+    monkeypatch.setattr(rounding, "windows", lambda encode, limit: texts)
+    native, q8, q4 = rounding.measure(path, 1, 1)
+    assert native["divergence"] == 0 and native["top_1_agreement"] == 1
+    assert native["relative_errors"] == {}
+    assert 0 < q8["divergence"] < q4["divergence"]
+    assert 0 < q8["relative_errors"]["Q8_0"] < 0.01 < q4["relative_errors"]["Q4_1"] < 0.12
+    table = list(rounding.rows([native, q8, q4]))
+    assert [row[:2] for row in table] == [("native", "120"), ("q8", "120"), ("q4", "120")]
+    assert {len(row) for row in table} == {len(rounding.HEADER)}

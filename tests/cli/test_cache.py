@@ -14,7 +14,7 @@ from wazn.weights.packed_cache import CacheEntry
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """A cache with one entry; what it was asked to be pruned to."""
     source = SourceFile("/models/m.gguf", 1, 2, 3, 4)
-    entry = CacheEntry(Path("/cache/m.packed"), (source,), 98_000_000, 86400.0)
+    entry = CacheEntry(Path("/cache/m.packed"), (source,), 98_000_000, 86400.0, "q8")
     limits: list[int] = []
 
     def prune(self: object, limit_bytes: int) -> int:
@@ -32,10 +32,12 @@ def test_entries_are_listed(wazn: Run, asked: list[int]) -> None:
     shown = wazn("cache", "list").stdout
     assert "/models/m.gguf" in shown
     assert "98.0 MB" in shown
+    assert "q8" in shown.split()
     assert "1970-01-0" in shown
     assert json.loads(wazn("cache", "list", "--json").stdout) == [
         {
             "model": "/models/m.gguf",
+            "weights": "q8",
             "path": "/cache/m.packed",
             "size_bytes": 98_000_000,
             "last_used": 86400.0,

@@ -30,13 +30,14 @@ def test_a_model_a_system_message_and_parameters_are_passed_on(
     sampling = ["--max-tokens", "7", "--temperature", "0.5", "--top-k", "3", "--top-p", "0.9"]
     sampling += ["--seed", "42", "--stop", "A", "--stop", "B"]
     loading = ["--threads", "2", "--context", "512", "--memory", "1.5G", "--precision", "exact"]
+    loading += ["--weights", "q4"]
     wazn("chat", "qwen3-0.6b", "-p", "x", "--system", "Be brief.", *sampling, *loading)
     params = opening.llm.params[0]
     assert (params.max_tokens, params.temperature, params.top_k, params.top_p) == (7, 0.5, 3, 0.9)
     assert (params.seed, params.stop) == (42, ("A", "B"))
     options = opening.options
     assert (options.threads, options.context, options.memory) == (2, 512, 1_500_000_000)
-    assert (options.precision, options.kv) == ("exact", "auto")
+    assert (options.precision, options.kv, options.weights) == ("exact", "auto", "q4")
     assert opening.model == "qwen3-0.6b"
     assert opening.llm.prompts[0][0] == {"role": "system", "content": "Be brief."}
 

@@ -161,9 +161,10 @@ def test_show_says_how_many_experts_there_are(wazn: Run, tmp_path: Path, model: 
         tiny_gguf(QWEN3_MOE, tmp_path / "g.gguf"),
     ):
         shown = wazn("show", str(path)).stdout.splitlines()
-        (experts,) = [line for line in shown if line.startswith("experts")]
+        (experts,) = [line for line in shown if line.startswith("experts (")]
         assert experts.split("  ", 1)[1].strip() == "12 (3) of size 32"
-    (dense,) = [line for line in wazn("show", str(model)).stdout.splitlines() if "experts" in line]
+    shown = wazn("show", str(model)).stdout.splitlines()
+    (dense,) = [line for line in shown if line.startswith("experts (")]
     assert dense.endswith("none")
 
 
@@ -194,3 +195,88 @@ def test_show_prints_the_recorded_program(
     monkeypatch.setattr("wazn.models.load.load_model", lambda path, **_: loaded)
     assert wazn("show", str(model), "--program").stdout == "0 embed\n1 rms_norm\n"
     assert loaded.is_closed
+
+
+def facts_of(shown: str) -> dict[str, str]:
+    """The first block of ``wazn show``."""
+    lines = [line.split("  ", 1) for line in shown.split("\n\n")[0].splitlines()]
+    return {name: value.strip() for name, value in lines}
+
+
+@pytest.mark.parametrize("kind", ["directory", "gguf"])
+def test_show_says_what_a_model_takes_to_run(wazn: Run, tmp_path: Path, kind: str) -> None:
+    from wazn.models.load import load_model
+
+    path = (
+        tiny_directory(LLAMA, tmp_path / "m")
+        if kind == "directory"
+        else tiny_gguf(LLAMA, tmp_path / "m.gguf")
+    )
+    facts = facts_of(wazn("show", str(path)).stdout)
+    run = json.loads(wazn("show", str(path), "--json").stdout)["run"]
+    assert (facts["runs"], facts["architecture by"]) == ("yes", "Meta")
+    assert run["problem"] is None
+    for weights, num_bytes in run["packed_bytes"].items():
+        model = load_model(path, weights=weights)
+        assert num_bytes == model.weight_bytes
+        assert run["kv_bytes_per_token"] == model.kv_bytes_per_position
+        assert run["kv_format"] == model.kv_format
+    assert list(run["packed_bytes"]) == ["native", "q8", "q4"]
+    assert facts["keys and values"].startswith(f"{run['kv_bytes_per_token']} bytes a token (int8)")
+
+
+def test_show_divides_the_bytes_among_the_parts(wazn: Run, tmp_path: Path) -> None:
+    folder = tiny_directory(QWEN3_MOE, tmp_path / "m")
+    shown = json.loads(wazn("show", str(folder), "--json").stdout)
+    parts = {part["part"]: part for part in shown["parts"]}
+    layers = shown["layers"]
+    assert list(parts) == ["embedding", "head", "router", "norms", "experts", "attention"]
+    assert parts["experts"]["tensors"] == layers * 12 * 3
+    assert parts["experts"]["num_bytes"] == layers * 12 * 3 * 32 * 64 * 4
+    assert parts["router"]["num_bytes"] == layers * 12 * 64 * 4
+    assert sum(p["num_bytes"] for p in parts.values()) == sum(
+        group["num_bytes"] for group in shown["tensor_types"]
+    )
+
+
+def test_show_explains_a_quantised_model_with_extra_tensors_that_does_not_run(
+    wazn: Run, tmp_path: Path
+) -> None:
+    import numpy as np
+
+    from tests.weights.quantised.writers import Typed, write
+
+    tensors: dict[str, Typed] = {
+        "model.layers.0.mlp.up_proj.qweight": ("I32", np.zeros((8, 8), "<i4")),
+        "model.layers.2.mlp.up_proj.weight": ("F8_E4M3", np.zeros((8, 8), np.uint8)),
+        "model.visual.blocks.0.norm.weight": ("BF16", np.zeros(8, "<u2")),
+        "mtp.fc.weight": ("F32", np.zeros((2, 2), "<f4")),
+        "steps": ("I64", np.zeros(1, "<i8")),
+    }
+    write(tmp_path / "model.safetensors", tensors)
+    config = {
+        "model_type": "grok-3",
+        "text_config": {"num_hidden_layers": 2, "num_attention_heads": 4},
+        "quantization_config": {"quant_method": "hqq", "bits": 3, "group_size": 64},
+    }
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    (tmp_path / "README.md").write_text("---\nlicense: other\nlicense_name: 'grok'\n---\n# Card")
+    outcome = wazn("show", str(tmp_path))
+    assert outcome.status == 0
+    facts = facts_of(outcome.stdout)
+    assert facts["runs"].startswith("no: ") and "'grok-3' are not supported" in facts["runs"]
+    assert facts["quantisation"] == "hqq, 3 bits, groups of 64"
+    assert facts["parameters"] == "not stated"
+    assert (facts["layers"], facts["licence"]) == ("2", "grok")
+    assert facts["architecture by"] == "xAI"
+    rows = [line.split() for line in outcome.stdout.splitlines()]
+    assert ["vision", "and", "audio", "1", "16", "not", "used"] in rows
+    assert ["draft", "layers", "(MTP)", "2", "80", "not", "used"] in rows
+    assert ["something", "else", "1", "8"] in rows
+    assert ["F8_E4M3", "1", "64", "64"] in rows
+
+
+def test_show_names_the_organisation_a_model_came_from(wazn: Run, hub: HubServer) -> None:
+    wazn("pull", NAME)
+    assert facts_of(wazn("show", NAME).stdout)["lab"] == "org"
+    assert json.loads(wazn("show", NAME, "--json").stdout)["lab"] == "org"

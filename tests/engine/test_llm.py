@@ -347,7 +347,7 @@ def test_logits_take_pages_from_running_requests_which_still_finish() -> None:
 
 
 def test_a_reference_is_resolved_by_the_store_and_a_path_is_not(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     import wazn.models.load
     import wazn.weights.store
@@ -355,6 +355,7 @@ def test_a_reference_is_resolved_by_the_store_and_a_path_is_not(
     opened: list[tuple[str, dict[str, Any]]] = []
 
     def load_model(path: Path, **options: Any) -> FakeModel:
+        options.pop("listener").notify("rounded")
         opened.append((str(path), options))
         return FakeModel()
 
@@ -364,12 +365,13 @@ def test_a_reference_is_resolved_by_the_store_and_a_path_is_not(
 
     monkeypatch.setattr(wazn.models.load, "load_model", load_model)
     monkeypatch.setattr(wazn.weights.store, "Store", Store)
-    LLM("tiny", threads=2, precision="exact", kv="float32").close()
+    LLM("tiny", threads=2, precision="exact", kv="float32", weights="q8").close()
     LLM(Path("tiny")).close()
     assert opened == [
-        ("/store/tiny", {"threads": 2, "precision": "exact", "kv": "float32"}),
-        ("tiny", {"threads": None, "precision": "fast", "kv": "auto"}),
+        ("/store/tiny", {"threads": 2, "precision": "exact", "kv": "float32", "weights": "q8"}),
+        ("tiny", {"threads": None, "precision": "fast", "kv": "auto", "weights": "native"}),
     ]
+    assert caplog.messages == ["rounded", "rounded"]  # sentences for the user go to the logger
 
 
 def test_sampled_answers_do_not_depend_on_the_company(llm: LLM) -> None:

@@ -39,7 +39,7 @@ from wazn.engine.protocol import (
     decode_worker_message,
     encode,
 )
-from wazn.engine.worker import serve
+from wazn.engine.worker import open_llm, serve
 
 ANSWER_MS = 10_000
 
@@ -275,3 +275,11 @@ def test_the_module_is_a_program(peer: Peer) -> None:
         message = peer.receive()
         assert isinstance(message, LoadFailed) and "/nowhere/at-all.gguf" in message.message
         assert "wazn worker:" in complaint_of(process)
+
+
+def test_a_model_is_loaded_as_the_server_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[tuple[object, dict[str, object]]] = []
+    monkeypatch.setattr("wazn.engine.llm.LLM", lambda model, **how: given.append((model, how)))
+    options = {"threads": 3, "context": 99, "precision": "exact", "kv": "int8", "weights": "q4"}
+    open_llm(Load(PROTOCOL_VERSION, "tiny", memory_bytes=7, **options))  # type: ignore[arg-type]
+    assert given == [("tiny", {**options, "memory": 7})]

@@ -196,8 +196,8 @@ def test_a_path_that_is_no_model_is_refused(tmp_path: Path) -> None:
         open_checkpoint(tmp_path)
 
 
-def test_quantised_safetensors_are_refused_with_a_way_out(tmp_path: Path) -> None:
-    values = {**CONFIG, "quantization_config": {"quant_method": "fp8"}}
+def test_an_unknown_way_of_quantising_is_refused_with_a_way_out(tmp_path: Path) -> None:
+    values = {**CONFIG, "quantization_config": {"quant_method": "bitsandbytes"}}
     (tmp_path / "config.json").write_text(json.dumps(values))
     (tmp_path / "model.safetensors").write_bytes(valid_safetensors())
     with pytest.raises(UnsupportedModel, match="GGUF"):

@@ -112,3 +112,11 @@ def test_a_model_that_the_worker_cannot_load_is_the_workers_sentence(
     errors = capfd.readouterr().err
     assert "num_hidden_layers" in errors.splitlines()[-1]
     assert "Traceback" not in errors
+
+
+def test_the_options_of_loading_reach_the_worker() -> None:
+    from wazn.cli.options import EngineOptions
+    from wazn.cli.serve import _load
+
+    load = _load("tiny", EngineOptions(threads=3, kv="int8", weights="q8"))
+    assert (load.model, load.threads, load.kv, load.weights) == ("tiny", 3, "int8", "q8")

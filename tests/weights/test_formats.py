@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from wazn.errors import BadFile
-from wazn.weights.formats import UNREADABLE_GGML_TYPES, Format, dequantize
+from wazn.weights.formats import GGML_FORMATS, UNREADABLE_GGML_TYPES, Format, dequantize
 from wazn.weights.scales import check_scales
 
 every_format = pytest.mark.parametrize("format", list(Format), ids=lambda format: format.name)
+every_ggml_format = pytest.mark.parametrize("format", GGML_FORMATS, ids=lambda format: format.name)
 
 
 def scale_fields(format: Format) -> list[str]:
@@ -33,7 +34,7 @@ def assert_equals_gguf(raw: NDArray[np.uint8], format: Format) -> None:
     assert np.all(both_nan | (actual.view(np.uint32) == expected.view(np.uint32)))
 
 
-@every_format
+@every_ggml_format
 def test_a_format_has_the_name_type_and_block_of_ggml(format: Format) -> None:
     ggml_type = GGMLQuantizationType(format.ggml_type)
     assert ggml_type.name == format.name
@@ -48,7 +49,7 @@ def test_every_other_ggml_type_has_a_name_for_error_messages() -> None:
     assert not readable & UNREADABLE_GGML_TYPES.keys()
 
 
-@every_format
+@every_ggml_format
 @settings(max_examples=40, deadline=None)
 @given(data=st.data())
 def test_random_bytes_dequantize_as_the_gguf_package_does(
@@ -61,7 +62,7 @@ def test_random_bytes_dequantize_as_the_gguf_package_does(
     assert_equals_gguf(np.frombuffer(raw, np.uint8).reshape(rows, -1), format)
 
 
-@every_format
+@every_ggml_format
 def test_every_kind_of_scale_dequantizes_as_the_gguf_package_does(format: Format) -> None:
     random = np.random.default_rng(format.ggml_type)
     num_blocks = 65536 // (16 if format.block_size == 256 else 1)

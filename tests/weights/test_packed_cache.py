@@ -13,13 +13,14 @@ from tests.native.programs import random_raw
 from tests.weights.build import GGUFFile, GGUFTensor
 from wazn.errors import BadFile
 from wazn.settings import load_settings
-from wazn.weights.formats import Format, dequantize
+from wazn.weights.formats import GGML_FORMATS, Format, dequantize
 from wazn.weights.gguf import GGUF
-from wazn.weights.packed import PackedWeights, read_header
+from wazn.weights.loss import Loss
+from wazn.weights.packed import PackedWeights, Packing, read_header
 from wazn.weights.packed_cache import PackedCache, PackingOptions
 
 ROWS, COLUMNS = 37, 512
-NAMES = {f"model.{format.name}.weight": f"{format.name}.weight" for format in Format}
+NAMES = {f"model.{format.name}.weight": f"{format.name}.weight" for format in GGML_FORMATS}
 
 
 @pytest.fixture
@@ -28,7 +29,7 @@ def model(tmp_path: Path) -> Path:
     rng = np.random.default_rng(0)
     tensors = [
         matrix(f"{f.name}.weight", ROWS, f, random_raw(f, ROWS, COLUMNS, rng).tobytes())
-        for f in Format
+        for f in GGML_FORMATS
     ]
     vector = np.arange(5, dtype=np.float16).tobytes()
     tensors.append(GGUFTensor("vector", [5], Format.F16.ggml_type, vector))
@@ -50,7 +51,7 @@ def opened(path: Path, sentences: list[str] | None = None) -> PackedWeights:
     options = PackingOptions(2, lambda num_bytes: None, notes.append)
     with GGUF(path) as container:
         names = {**NAMES, "model.vector": "vector"}
-        return PackedCache(load_settings()).open(container, names, options)
+        return PackedCache(load_settings()).open(Packing(container, names, Loss()), options)
 
 
 def assert_same_values(weights: PackedWeights, path: Path) -> None:
@@ -175,7 +176,9 @@ def test_a_nan_scale_is_named(tmp_path: Path) -> None:
     path = written(tmp_path / "model.gguf", [bad])
     options = PackingOptions(1, lambda num_bytes: None, lambda sentence: None)
     with GGUF(path) as container, pytest.raises(BadFile, match=r"bad\.weight.*row 1.*NaN"):
-        PackedCache(load_settings()).open(container, {"bad": "bad.weight"}, options)
+        PackedCache(load_settings()).open(
+            Packing(container, {"bad": "bad.weight"}, Loss()), options
+        )
     assert not list(PackedCache(load_settings()).folder.glob("*.tmp"))
 
 
@@ -190,7 +193,9 @@ def _peak_bytes_of_packing(path: Path, queue: object) -> None:
 def opened_one(path: Path) -> None:
     options = PackingOptions(2, lambda num_bytes: None, lambda sentence: None)
     with GGUF(path) as container:
-        PackedCache(load_settings()).open(container, {"big": "big.weight"}, options)
+        PackedCache(load_settings()).open(
+            Packing(container, {"big": "big.weight"}, Loss()), options
+        )
 
 
 def test_packing_takes_little_memory(tmp_path: Path) -> None:

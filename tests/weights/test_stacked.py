@@ -12,6 +12,7 @@ from wazn.errors import BadFile
 from wazn.weights import packed
 from wazn.weights.formats import Format, dequantize
 from wazn.weights.gguf import GGUF
+from wazn.weights.loss import Loss
 from wazn.weights.stacked import Piece, Stacked
 
 EXPERTS, ROWS, COLUMNS = 3, 37, 256
@@ -75,7 +76,9 @@ def test_every_expert_is_packed_into_panels_of_its_own(
     done: list[int] = []
     with container:
         names = {"all": "all", "joined": "joined", "e0": "e0"}
-        weights = packed.pack_in_memory(joined(container), names, 2, done.append)
+        weights = packed.pack_in_memory(
+            packed.Packing(joined(container), names, Loss()), 2, done.append
+        )
         whole = container.read("all")
     layout = native.LAYOUTS["Q4_0"]
     size = native.packed_bytes(layout, ROWS, COLUMNS)

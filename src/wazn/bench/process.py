@@ -16,11 +16,12 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 from wazn import errors
 from wazn.bench.workload import Contender, Kind, Prompts
 from wazn.errors import EngineFailed, WaznError
+from wazn.weights.choice import Weights
 
 END_WAIT_S = 10.0
 
@@ -77,9 +78,15 @@ def contender_process(name: str, command: Sequence[str]) -> Iterator[ContenderPr
             child.communicate()
 
 
-def contender_command(name: str, path: Path, threads: int) -> list[str]:
-    """The command line of a child that loads ``path`` with the engine of that name."""
-    return [sys.executable, "-m", "wazn.bench.process", name, str(path), str(threads)]
+def contender_command(
+    name: str, path: Path, threads: int, weights: Weights = "native"
+) -> list[str]:
+    """The command line of a child that loads ``path`` with the engine of that name.
+
+    ``weights`` is for wazn; the others take a file as it is.
+    """
+    what = [name, str(path), str(threads), weights]
+    return [sys.executable, "-m", "wazn.bench.process", *what]
 
 
 def answer(load: Callable[[], Contender], commands: TextIO, replies: TextIO) -> None:
@@ -103,24 +110,24 @@ def _send(replies: TextIO, value: dict[str, Any]) -> None:
     replies.flush()
 
 
-def _load(name: str, path: Path, threads: int) -> Contender:
+def _load(name: str, path: Path, threads: int, weights: str) -> Contender:
     if name == "wazn":
         from wazn.bench.wazn import Wazn
 
-        return Wazn(path, threads)
+        return Wazn(path, threads, cast(Weights, weights))
     from wazn.bench.llama_cpp import LlamaCpp
 
     return LlamaCpp(path, threads)
 
 
 def main() -> None:
-    """Be the child: ``python -m wazn.bench.process NAME PATH THREADS``."""
-    name, path, threads = sys.argv[1:]
+    """Be the child: ``python -m wazn.bench.process NAME PATH THREADS WEIGHTS``."""
+    name, path, threads, weights = sys.argv[1:]
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when this process ends
     # What a library prints must not mix with the answers: its stdout becomes our stderr.
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
-    answer(lambda: _load(name, Path(path), int(threads)), sys.stdin, replies)
+    answer(lambda: _load(name, Path(path), int(threads), weights), sys.stdin, replies)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from wazn.bench.ceilings import Ceilings, measure_ceilings
 from wazn.bench.wazn import Wazn
 from wazn.bench.workload import DECODED_TOKENS, Kind, Task
 from wazn.models.operation import Operation
+from wazn.weights.choice import Weights
 
 WARM_UP_TOKENS = 64
 
@@ -56,11 +57,17 @@ class Profile:
     tasks: list[TaskProfile]
 
 
-def profile(path: Path, threads: int, tasks: list[Task], notify: Callable[[str], None]) -> Profile:
+def profile(
+    path: Path,
+    threads: int,
+    tasks: list[Task],
+    notify: Callable[[str], None],
+    weights: Weights = "native",
+) -> Profile:
     """Measure every task once, after a warm-up."""
     ceilings = measure_ceilings(threads)
     notify(f"loading {path.name}")
-    contender = Wazn(path, threads)
+    contender = Wazn(path, threads, weights)
     profiles = []
     for task in tasks:
         notify(f"profiling {task}")

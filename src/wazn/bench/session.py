@@ -21,6 +21,7 @@ from wazn.bench.report import Entrant, Run
 from wazn.bench.workload import Task
 from wazn.errors import BadRequest
 from wazn.machine import read_cpu
+from wazn.weights.choice import Weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,7 @@ class Session:
     threads: int
     plan: Plan
     records: Path
+    weights: Weights = "native"
 
     def check(self) -> None:
         """Raise BadRequest, with the remedy, for what could only fail later."""
@@ -39,6 +41,11 @@ class Session:
             llama_cpp.require()
             if self.path.is_dir():
                 raise BadRequest(f"llama.cpp reads GGUF files only, and {self.path} is a folder.")
+            if self.weights != "native":
+                raise BadRequest(
+                    f"--weights {self.weights} is for wazn alone: llama.cpp runs {self.path.name} "
+                    "as it is. Leave one of the two out."
+                )
 
     def run(self, notify: Callable[[str], None]) -> Run:
         """Measure; ``notify`` hears what is going on, a line at a time."""
@@ -50,7 +57,7 @@ class Session:
             work = players[0].work
             measurements = measure(players, self.plan, meter, Progress(notify, self.plan.repeats))
         return Run(
-            file=self.path.name,
+            file=self._file,
             threads=self.threads,
             cpu=read_cpu(),
             entrants=entrants,
@@ -61,11 +68,17 @@ class Session:
             noise=noise(meter) + self._shortfalls(entrants, measurements),
         )
 
+    @property
+    def _file(self) -> str:
+        """The model as a result names it."""
+        as_it_is = self.weights == "native"
+        return self.path.name if as_it_is else f"{self.path.name} with weights={self.weights}"
+
     def _start(
         self, name: str, stack: ExitStack, notify: Callable[[str], None]
     ) -> ContenderProcess:
         notify(f"{name}: loading {self.path.name}")
-        command = contender_command(name, self.path, self.threads)
+        command = contender_command(name, self.path, self.threads, self.weights)
         return stack.enter_context(contender_process(name, command))
 
     def _shortfalls(self, entrants: list[Entrant], measurements: list[Measurement]) -> list[str]:

@@ -20,6 +20,7 @@ from wazn.engine.request import Request
 from wazn.engine.scheduler import PROMPT_ROWS_BESIDE_DECODING
 from wazn.errors import EngineFailed
 from wazn.models.load import load_model
+from wazn.weights.choice import Weights
 
 NAME = "wazn"
 
@@ -29,9 +30,9 @@ class Wazn:
 
     name = NAME
 
-    def __init__(self, path: Path, threads: int) -> None:
+    def __init__(self, path: Path, threads: int, weights: Weights = "native") -> None:
         self.version = wazn.__version__
-        self.model = load_model(path, threads=threads, precision="fast", kv="auto")
+        self.model = load_model(path, threads=threads, precision="fast", kv="auto", weights=weights)
         self._engine = Engine(self.model)
         self.sampling = SamplingParams(temperature=0)
         self.vocab_size = self.model.config.vocab_size

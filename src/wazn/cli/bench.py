@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperCommand
 
 from wazn.cli.console import print_error, print_facts, print_json, print_note, print_table
-from wazn.cli.options import JSONFlag, with_options
+from wazn.cli.options import JSONFlag, WeightsFlag, with_options
 
 if TYPE_CHECKING:
     from wazn.bench.report import Run
@@ -63,6 +63,7 @@ class BenchOptions:
         int | None,
         typer.Option(min=1, metavar="N", help="Tokens of every prompt; else 512 and 256."),
     ] = None
+    weights: WeightsFlag = "native"
 
 
 bench = typer.Typer(
@@ -111,7 +112,9 @@ def _profile(model: str, options: BenchOptions, picture: Path, as_json: bool) ->
     from wazn.bench.roofline import draw
 
     session = _session(model, options)
-    profiled = profile(session.path, session.threads, session.plan.tasks, print_note)
+    profiled = profile(
+        session.path, session.threads, session.plan.tasks, print_note, session.weights
+    )
     picture.write_text(draw(profiled), encoding="utf-8")
     if as_json:
         return print_json(to_object(profiled))
@@ -135,6 +138,7 @@ def _session(model: str, options: BenchOptions) -> "Session":
         threads=options.threads or read_cpu().useful_threads,
         plan=Plan(sorted(set(options.users or (1, 8))), options.repeats, options.context),
         records=load_settings().cache / "bench.json",
+        weights=options.weights,
     )
     session.check()
     return session

@@ -42,6 +42,7 @@ def list_entries(json: JSONFlag = False) -> None:
             [
                 {
                     "model": entry.model,
+                    "weights": entry.weights,
                     "path": str(entry.path),
                     "size_bytes": entry.size_bytes,
                     "last_used": entry.last_used,
@@ -53,10 +54,13 @@ def list_entries(json: JSONFlag = False) -> None:
         print("The cache is empty.")
     else:
         rows = [
-            (entry.model, format_bytes(entry.size_bytes), _date(entry.last_used))
+            (
+                *(entry.model, entry.weights, format_bytes(entry.size_bytes)),
+                _date(entry.last_used),
+            )
             for entry in entries
         ]
-        print_table(("model", "size", "last used"), rows)
+        print_table(("model", "weights", "size", "last used"), rows)
 
 
 @cache.command()

@@ -15,6 +15,7 @@ from wazn.weights.disk import format_bytes
 
 if TYPE_CHECKING:
     from wazn.cli.model_facts import ModelFacts
+    from wazn.cli.run_facts import RunFacts
     from wazn.weights.store import StoredModel
 
 ModelArgument = Annotated[
@@ -97,10 +98,11 @@ def show(
     ] = False,
     json: JSONFlag = False,
 ) -> None:
-    """Show what a model is made of.
+    """Show what a model is made of, and what it takes to run.
 
-    The facts come from the file's own header: architecture, the number formats really present,
-    context, licence, chat template, and the SHA-256 of every file that was pulled.
+    The facts come from the files' own headers, no weight is read: family and lab, architecture,
+    the number formats really present, bytes of each part, memory for the weights and for each
+    token, context, licence, chat template, and the SHA-256 of every file that was pulled.
 
     \b
     Example:
@@ -112,12 +114,14 @@ def show(
         _print_program(stored.path)
         return
     from wazn.cli.model_facts import read_facts
+    from wazn.cli.run_facts import read_run_facts
 
-    facts = read_facts(stored.path)
+    facts, running = read_facts(stored.path), read_run_facts(stored.path)
     if json:
-        print_json({**_describe(stored), **asdict(facts), "license": _license(stored, facts)})
+        own = {"license": _license(stored, facts), "lab": _lab(stored, facts)}
+        print_json({**_describe(stored), **asdict(facts), **own, "run": asdict(running)})
     else:
-        _print_model(stored, facts)
+        _print_model(stored, facts, running)
 
 
 def remove(model: ModelArgument, json: JSONFlag = False) -> None:
@@ -219,46 +223,91 @@ def _print_program(path: Path) -> None:
         loaded.close()
 
 
-def _print_model(stored: StoredModel, facts: ModelFacts) -> None:
-    def number(value: int | None) -> str:
-        return "not stated" if value is None else f"{value:,}".replace(",", " ")
+def _number(value: int | None) -> str:
+    return "not stated" if value is None else f"{value:,}".replace(",", " ")
 
-    print_facts(
-        [
-            ("reference", stored.reference),
-            ("path", str(stored.path)),
-            ("name", facts.name or "not stated"),
-            ("architecture", facts.architecture or "not stated"),
-            ("licence", _license(stored, facts) or "not stated"),
-            ("revision", stored.revision or "-"),
-            ("parameters", number(facts.parameters)),
-            ("context", number(facts.context_length)),
-            ("layers", number(facts.layers)),
-            ("hidden size", number(facts.hidden_size)),
-            ("intermediate size", number(facts.intermediate_size)),
-            ("experts (per token)", _experts(facts)),
-            ("heads (key/value)", f"{number(facts.heads)} ({number(facts.kv_heads)})"),
-            ("vocabulary", number(facts.vocabulary)),
-            ("tokenizer", facts.tokenizer or "none"),
-            ("chat template", "yes" if facts.has_chat_template else "no"),
-        ]
-    )
+
+def _print_model(stored: StoredModel, facts: ModelFacts, running: RunFacts) -> None:
+    print_facts([*_origin(stored, facts), *_shape(facts), *_running(facts, running)])
     print()
     print_table(
         (facts.container, "tensors", "elements", "bytes"),
         [
-            (group.format, str(group.tensors), number(group.elements), number(group.num_bytes))
+            (group.format, str(group.tensors), _number(group.elements), _number(group.num_bytes))
             for group in facts.tensor_types
+        ],
+    )
+    print()
+    print_table(
+        ("part", "tensors", "bytes", ""),
+        [
+            (
+                *(part.part, str(part.tensors), _number(part.num_bytes)),
+                "" if part.is_used else "not used",
+            )
+            for part in facts.parts
         ],
     )
     print()
     print_table(
         ("file", "bytes", "SHA-256"),
         [
-            (file.name, number(file.size), file.sha256 or "not pulled, so never hashed")
+            (file.name, _number(file.size), file.sha256 or "not pulled, so never hashed")
             for file in stored.files
         ],
     )
+
+
+def _origin(stored: StoredModel, facts: ModelFacts) -> list[tuple[str, str]]:
+    return [
+        ("reference", stored.reference),
+        ("path", str(stored.path)),
+        ("name", facts.name or "not stated"),
+        ("lab", _lab(stored, facts) or "not stated"),
+        ("architecture", facts.architecture or "not stated"),
+        ("architecture by", facts.architecture_lab or "not known"),
+        ("licence", _license(stored, facts) or "not stated"),
+        ("revision", stored.revision or "-"),
+    ]
+
+
+def _shape(facts: ModelFacts) -> list[tuple[str, str]]:
+    return [
+        ("parameters", _number(facts.parameters)),
+        ("quantisation", facts.quantisation or "none but that of the formats below"),
+        ("context", _number(facts.context_length)),
+        ("layers", _number(facts.layers)),
+        ("hidden size", _number(facts.hidden_size)),
+        ("intermediate size", _number(facts.intermediate_size)),
+        ("experts (per token)", _experts(facts)),
+        ("heads (key/value)", f"{_number(facts.heads)} ({_number(facts.kv_heads)})"),
+        ("head size", _number(facts.head_size)),
+        ("vocabulary", _number(facts.vocabulary)),
+        ("tokenizer", facts.tokenizer or "none"),
+        ("chat template", "yes" if facts.has_chat_template else "no"),
+    ]
+
+
+def _running(facts: ModelFacts, running: RunFacts) -> list[tuple[str, str]]:
+    """What it takes to run the model, or why it does not run."""
+    sizes = ", ".join(f"{name} {format_bytes(n)}" for name, n in running.packed_bytes.items())
+    rows = [("runs", "yes" if running.problem is None else f"no: {running.problem}")]
+    if sizes:
+        rows.append(("weights in memory", sizes))
+    if running.kv_bytes_per_token is not None:
+        per_token = running.kv_bytes_per_token
+        text = f"{_number(per_token)} bytes a token ({running.kv_format})"
+        if facts.context_length is not None:
+            text += f", {format_bytes(per_token * facts.context_length)} for the whole context"
+        rows.append(("keys and values", text))
+    return rows
+
+
+def _lab(stored: StoredModel, facts: ModelFacts) -> str | None:
+    """Who made the model: the file says, or the organisation it was fetched from."""
+    source, _, name = stored.reference.partition(":")
+    organisation = name.partition("/")[0] if source in ("hf", "ms") else ""
+    return facts.lab or organisation or None
 
 
 def _describe(model: StoredModel) -> dict[str, Any]:

@@ -16,6 +16,7 @@ import typer
 from wazn.engine.params import SamplingParams
 from wazn.errors import BadRequest
 from wazn.settings import SCHEMA
+from wazn.weights.choice import Weights
 
 
 def parse_size(text: str) -> int:
@@ -67,6 +68,15 @@ class SamplingOptions:
             raise typer.BadParameter(str(error)) from None
 
 
+WeightsFlag = Annotated[
+    Weights,
+    typer.Option(
+        help="Weights that the model keeps as floats (8 to 32 bits): as they are, or rounded to 8 "
+        "or 4 bits."
+    ),
+]
+
+
 @dataclass(frozen=True, slots=True)
 class EngineOptions:
     """How the model is loaded."""
@@ -91,6 +101,7 @@ class EngineOptions:
         Literal["auto", "float32", "float16", "int8"],
         typer.Option(help="Number format of the KV cache."),
     ] = "auto"
+    weights: WeightsFlag = "native"
 
 
 def new_app(**settings: Any) -> typer.Typer:

@@ -93,4 +93,5 @@ def _load(name: str, engine: EngineOptions) -> Load:
         memory_bytes=engine.memory,
         precision=engine.precision,
         kv=engine.kv,
+        weights=engine.weights,
     )

@@ -6,6 +6,7 @@ several threads; what they ask for is served together.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from itertools import count
 from numbers import Number
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from wazn.engine.served_model import ServedModel
     from wazn.text.tokenizer import Tokenizer
 
+_log = logging.getLogger("wazn")
+
 Messages: TypeAlias = Sequence[Mapping[str, Any]]
 Prompt: TypeAlias = str | Sequence[int]
 
@@ -41,6 +44,8 @@ class LLM:
     the local store, a Path, or a loaded model, which then belongs to this object. ``threads``:
     None is as many as are useful. ``context``: longest prompt with answer in tokens, None is the
     model's maximum. ``memory``: bytes for the KV cache, None is free memory minus 2 GiB.
+    ``weights``: those kept as floats as they are, or rounded to 8 or 4 bits; what that cost is said
+    through the logger ``wazn``.
 
     Defaults of sampling and the meaning of every parameter: ``SamplingParams``. Raises subclasses
     of ``WaznError`` for whatever a caller or a file can get wrong.
@@ -54,9 +59,10 @@ class LLM:
         memory: int | None = None,
         precision: Literal["fast", "exact"] = "fast",
         kv: Literal["auto", "float32", "float16", "int8"] = "auto",
+        weights: Literal["native", "q8", "q4"] = "native",
     ) -> None:
         if isinstance(model, str | Path):
-            model = _load(model, threads=threads, precision=precision, kv=kv)
+            model = _load(model, threads=threads, precision=precision, kv=kv, weights=weights)
         self.model = model
         try:
             self.engine = Engine(model, context, memory)
@@ -277,13 +283,14 @@ def _as_list(prompts: Prompt | Sequence[Prompt]) -> Sequence[Prompt]:
 
 
 def _load(reference: str | Path, **options: Any) -> ServedModel:
-    from wazn.models.load import load_model
+    from wazn.models.load import Listener, load_model
 
+    listener = Listener(notify=_log.warning)
     if isinstance(reference, Path):
-        return load_model(reference, **options)
+        return load_model(reference, **options, listener=listener)
     from wazn.weights.store import Store
 
-    return load_model(Store().get(reference).path, **options)
+    return load_model(Store().get(reference).path, **options, listener=listener)
 
 
 def _shut_down(runner: Runner, model: ServedModel) -> None:

@@ -36,6 +36,7 @@ class Load(Message, frozen=True):
     memory_bytes: int | None = None
     precision: Literal["fast", "exact"] = "fast"
     kv: Literal["auto", "float32", "float16", "int8"] = "auto"
+    weights: Literal["native", "q8", "q4"] = "native"
 
 
 class Submit(Message, frozen=True):

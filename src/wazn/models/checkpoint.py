@@ -5,6 +5,7 @@ Knows which files belong to it and where its facts stand; refuses to know how a 
 
 from __future__ import annotations
 
+import difflib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,9 +21,14 @@ from wazn.models.llama import Llama
 from wazn.models.names import used_tensors
 from wazn.models.qwen import Qwen2, Qwen3
 from wazn.models.qwen_moe import Qwen2Moe, Qwen3Moe
-from wazn.weights.container import Container, FileContainer
+from wazn.models.weight_choice import requantised
+from wazn.weights.choice import Weights
+from wazn.weights.container import Container
 from wazn.weights.formats import dequantize
 from wazn.weights.gguf import GGUF
+from wazn.weights.loss import Loss
+from wazn.weights.packed import Packing
+from wazn.weights.quantised.find import make_weights
 from wazn.weights.safetensors import Safetensors
 from wazn.weights.stacked import Stacked
 
@@ -40,6 +46,16 @@ class Checkpoint:
     decoder: Decoder
     metadata: Mapping[str, Any]  # GGUF metadata, or config.json
     is_gguf: bool
+    weights: Weights
+    loss: Loss  # filled while the container is read
+    unread: Mapping[str, str]  # tensors that are no weights as they stand → their element type
+
+    @property
+    def packing(self) -> Packing:
+        """What to pack, and how."""
+        section = None if self.is_gguf else self.metadata.get("quantization_config")
+        settings = json.dumps(section, sort_keys=True)
+        return Packing(self.container, self.names, self.loss, self.weights, settings)
 
     @property
     def config(self) -> Config:
@@ -49,13 +65,13 @@ class Checkpoint:
         self.container.close()
 
 
-def open_checkpoint(path: Path) -> Checkpoint:
+def open_checkpoint(path: Path, weights: Weights = "native") -> Checkpoint:
     """Raises ModelNotFound, BadFile or UnsupportedModel."""
     if path.is_dir():
-        return _open_huggingface(path)
+        return _open_huggingface(path, weights)
     if not path.exists():
         raise ModelNotFound(f"{path}: no such file or directory; check the path")
-    return _open_gguf(path)
+    return _open_gguf(path, weights)
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -71,7 +87,7 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def _open_gguf(path: Path) -> Checkpoint:
+def _open_gguf(path: Path, weights: Weights) -> Checkpoint:
     file = GGUF(path)
     container, metadata = _stacked(file), file.metadata
     family = _family(str(metadata.get("general.architecture")), path, gguf=True)
@@ -85,32 +101,35 @@ def _open_gguf(path: Path) -> Checkpoint:
     )
     decoder = _decoder(family, config, path)
     _check_stacks(container, names, config, path)
-    return Checkpoint(path, container, names, decoder, metadata, is_gguf=True)
+    loss = Loss()
+    container = requantised(container, names, weights, loss)
+    return Checkpoint(path, container, names, decoder, metadata, True, weights, loss, {})
 
 
-def _open_huggingface(path: Path) -> Checkpoint:
+def _open_huggingface(path: Path, weights: Weights) -> Checkpoint:
     if not (path / "config.json").exists():
         raise BadFile(f"{path}: no config.json; a Hugging Face directory has one")
     values = read_json(path / "config.json")
     family = _family(str(values.get("model_type")), path, gguf=False)
-    if values.get("quantization_config") is not None:
-        raise UnsupportedModel(
-            f"{path}: quantised safetensors are not supported yet; use the model's GGUF files or "
-            "its 16-bit weights"
-        )
-    container = _stacked(Safetensors(path))
+    loss = Loss()
+    files = Safetensors(path)
+    where = f"{path}/config.json"
+    made = make_weights(files, values, where, loss if weights == "native" else None)
+    unread = {
+        name: info.dtype for name, info in files.elements.infos.items() if name not in made.tensors
+    }
+    container = _stacked(made)
     names = used_tensors(container.tensors, is_gguf=False)
-    config = configuration.from_huggingface(
-        values, f"{path}/config.json", _vocab_size(container, names, path)
-    )
+    config = configuration.from_huggingface(values, where, _vocab_size(container, names, path))
     if values.get("tie_word_embeddings"):
         names.pop("lm_head.weight", None)
     decoder = _decoder(family, config, path)
     _check_stacks(container, names, config, path)
-    return Checkpoint(path, container, names, decoder, values, is_gguf=False)
+    container = requantised(container, names, weights, loss)
+    return Checkpoint(path, container, names, decoder, values, False, weights, loss, unread)
 
 
-def _stacked(container: FileContainer) -> Container:
+def _stacked(container: Container) -> Container:
     """The container with the matrices of experts stacked."""
     stacks = find_stacks(container.tensors)
     return Stacked(container, stacks) if stacks else container
@@ -134,8 +153,10 @@ def _family(name: str, path: Path, *, gguf: bool) -> type[Decoder]:
         if name in names:
             return family
         known.extend(names)
+    (nearest,) = difflib.get_close_matches(name[:60], known, n=1, cutoff=0)
     raise UnsupportedModel(
-        f"{path}: models of the family {name[:60]!r} are not supported yet; {', '.join(known)} are"
+        f"{path}: models of the family {name[:60]!r} are not supported yet; {', '.join(known)} "
+        f"are, of which {nearest} is nearest by name"
     )
 
 

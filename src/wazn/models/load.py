@@ -9,13 +9,16 @@ from pathlib import Path
 from typing import Literal
 
 from wazn.errors import BadRequest
-from wazn.machine import read_cpu
+from wazn.machine import available_memory, read_cpu
 from wazn.models.checkpoint import Checkpoint, open_checkpoint
 from wazn.models.model import KV_FORMATS, Model, Options, TextParts
+from wazn.models.rehearsal import check_tensors
 from wazn.models.text_parts import read_text_parts
 from wazn.settings import Settings, load_settings
 from wazn.weights.catalog import ADVICE
-from wazn.weights.packed import PackedWeights
+from wazn.weights.choice import WEIGHTS, Weights
+from wazn.weights.disk import format_bytes
+from wazn.weights.packed import PackedWeights, packed_size
 from wazn.weights.packed_cache import PackedCache, PackingOptions
 
 Precision = Literal["fast", "exact"]
@@ -37,23 +40,28 @@ def load_model(
     threads: int | None = None,
     precision: Precision = "fast",
     kv: Kv = "auto",
+    weights: Weights = "native",
     settings: Settings | None = None,
     listener: Listener | None = None,
 ) -> Model:
     """Load a GGUF file or a Hugging Face directory.
 
+    ``weights``: matrices of floats as they are ("native"), or rounded to 8 or 4 bits ("q8", "q4").
     Raises BadRequest for an option, BadFile, UnsupportedModel or ModelNotFound for the checkpoint.
     """
     options = _checked(threads, precision, kv)
-    checkpoint = open_checkpoint(path)
+    if weights not in WEIGHTS:
+        raise BadRequest(f"weights is {weights!r}; it can be {', '.join(map(repr, WEIGHTS))}")
+    checkpoint = open_checkpoint(path, weights)
     try:
+        check_tensors(checkpoint)
         with ThreadPoolExecutor(1) as reader:  # the tokenizer is read while weights are packed
             text = reader.submit(read_text_parts, checkpoint)
-            weights = _packed(
+            packed = _packed(
                 checkpoint, options, settings or load_settings(), listener or Listener()
             )
-            parts = _advised(text.result(), weights)
-        return Model(checkpoint.decoder, weights, options, parts)
+            parts = _advised(text.result(), packed)
+        return Model(checkpoint.decoder, packed, options, parts)
     finally:
         checkpoint.close()
 
@@ -72,8 +80,36 @@ def _packed(
 ) -> PackedWeights:
     container = checkpoint.container
     listener.total(sum(container.tensors[name].nbytes for name in checkpoint.names.values()))
-    packing = PackingOptions(options.threads, listener.advance, listener.notify)
-    return PackedCache(settings).open(container, checkpoint.names, packing)
+    packing = checkpoint.packing
+    _warn_of_size(checkpoint, packed_size(packing.plan()), listener)
+    how = PackingOptions(options.threads, listener.advance, listener.notify)
+    packed = PackedCache(settings).open(packing, how)
+    if (sentence := packed.loss.describe()) is not None:
+        listener.notify(sentence)
+    elif checkpoint.weights != "native" and not packed.loss.sums:
+        listener.notify(
+            f"weights={checkpoint.weights} changes nothing: this model has no matrices of floats."
+        )
+    return packed
+
+
+def _warn_of_size(checkpoint: Checkpoint, num_bytes: int, listener: Listener) -> None:
+    """Say so where the weights do not fit in memory, and which choice of theirs would."""
+    free = available_memory()
+    if num_bytes <= free:
+        return
+    smaller = []
+    for weights in WEIGHTS[WEIGHTS.index(checkpoint.weights) + 1 :]:
+        other = open_checkpoint(checkpoint.path, weights)
+        size = packed_size(other.packing.plan())
+        other.close()
+        if size < num_bytes:
+            smaller.append(f"--weights {weights} takes {format_bytes(size)}")
+    advice = f"; {', '.join(smaller)}" if smaller else ""
+    listener.notify(
+        f"The weights take {format_bytes(num_bytes)} and {format_bytes(free)} of memory are free: "
+        f"they will be read from the disk again and again{advice}."
+    )
 
 
 def _checked(threads: int | None, precision: str, kv: str) -> Options:

@@ -1,12 +1,14 @@
-"""The number formats of GGUF: how a block of weights is laid out, and what its bits are worth.
+"""The number formats of weights: how a block of them is laid out, and what its bits are worth.
 
 ``Format`` is the table: ggml type number, elements per block, byte layout. ``dequantize`` is the
-NumPy reference of every format, bit for bit what the ``gguf`` package computes, which fixes the
-order of the float32 operations; kernels and packing are tested against it. It refuses to know
-files, tensors and names, and passes NaN and infinite scales on (see ``scales``).
+NumPy reference of every format, bit for bit what the ``gguf`` package computes for those of GGUF,
+which fixes the order of the float32 operations; kernels and packing are tested against it. The
+last formats are wazn's own, for the integers of safetensors checkpoints (see ``integers``). It
+refuses to know files, tensors and names, and passes NaN and infinite scales on (see ``scales``).
 """
 
 import enum
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -24,7 +26,8 @@ class Format(enum.Enum):
     """A number format; ``layout`` is one block as a little-endian structured dtype.
 
     Two- and four-byte floats in a layout are scales (``d``), minima (``m``) or the weights
-    themselves (``value``); all other fields are packed integers.
+    themselves (``value``); all other fields are packed integers. Numbers from ``OWN_TYPES`` on are
+    not ggml's but wazn's own, and mean nothing in a file.
     """
 
     ggml_type: int
@@ -51,6 +54,10 @@ class Format(enum.Enum):
     IQ4_NL = (20, 32, ("d", "<f2"), ("quants", "u1", 16))
     IQ4_XS = (23, 256, ("d", "<f2"), ("high", "<u2"), ("scales", "u1", 4), ("quants", "u1", 128))
     MXFP4 = (39, 32, ("exponent", "u1"), ("quants", "u1", 16))
+    INT4 = (1000, 32, ("d", "<f4"), ("zero", "u1"), ("quants", "u1", 16))
+    INT4_128 = (1001, 128, ("d", "<f4"), ("zero", "u1"), ("quants", "u1", 64))
+    INT8 = (1002, 32, ("d", "<f4"), ("zero", "i1"), ("quants", "i1", 32))
+    INT8_128 = (1003, 128, ("d", "<f4"), ("zero", "i1"), ("quants", "i1", 128))
 
     def __init__(self, ggml_type: int, block_size: int, *fields: tuple[object, ...]) -> None:
         self.ggml_type = ggml_type
@@ -59,7 +66,9 @@ class Format(enum.Enum):
         self.block_bytes = self.layout.itemsize
 
 
-FORMAT_OF_GGML_TYPE = {format.ggml_type: format for format in Format}
+OWN_TYPES = 1000
+GGML_FORMATS = tuple(format for format in Format if format.ggml_type < OWN_TYPES)
+FORMAT_OF_GGML_TYPE = {format.ggml_type: format for format in GGML_FORMATS}
 
 UNREADABLE_GGML_TYPES = {
     4: "Q4_2",
@@ -103,12 +112,22 @@ class Parts:
     """Blocks taken apart: value = scale * code (+ low), in groups of elements that share a scale.
 
     ``codes`` are integers of shape (blocks, groups, elements) in float32; scales and lows have the
-    shape (blocks, groups, 1). Formats without minima have no lows.
+    shape (blocks, groups, 1). Formats without minima have no lows. Formats with integer ``zeros``,
+    of that shape, mean scale * (code - zero), rounded once; products take -(scale * zero) as low.
     """
 
     codes: Floats
     scales: Floats
     lows: Floats | None = None
+    zeros: Floats | None = None
+
+    @property
+    def values(self) -> Floats:
+        """The weights, (blocks, groups, elements) float32."""
+        if self.zeros is not None:
+            return self.scales * (self.codes - self.zeros)
+        values = self.scales * self.codes
+        return values if self.lows is None else values + self.lows
 
 
 def dequantize(raw: Bytes, format: Format) -> Floats:
@@ -120,10 +139,7 @@ def dequantize(raw: Bytes, format: Format) -> Floats:
         if format in _FLOATS:
             values = _FLOATS[format](as_blocks(raw, format)["value"])
         else:
-            parts = take_apart(raw, format)
-            values = parts.scales * parts.codes
-            if parts.lows is not None:
-                values = values + parts.lows
+            values = take_apart(raw, format).values
     columns = raw.shape[-1] // format.block_bytes * format.block_size
     return values.reshape(*raw.shape[:-1], columns)
 
@@ -279,6 +295,26 @@ def _iq4_xs(blocks: Blocks) -> Parts:
     return Parts(IQ4_CODEBOOK[quants], _scaled(blocks["d"], scales))
 
 
+def _integers(codes: NDArray[np.integer], blocks: Blocks) -> Parts:
+    """Integer codes of each block, in any shape, with the block's scale and zero.
+
+    In groups of 32, as products take them, though a block may have more columns.
+    """
+    groups = math.prod(codes.shape[1:]) // 32
+    scales = np.repeat(blocks["d"].reshape(-1, 1, 1), groups, axis=1)
+    zeros = np.repeat(blocks["zero"].astype(np.float32).reshape(-1, 1, 1), groups, axis=1)
+    floats = codes.astype(np.float32).reshape(len(blocks), groups, 32)
+    return Parts(floats, scales, -(scales * zeros), zeros)
+
+
+def _int4(blocks: Blocks) -> Parts:
+    return _integers(_planes(blocks["quants"], 4, 16), blocks)
+
+
+def _int8(blocks: Blocks) -> Parts:
+    return _integers(blocks["quants"], blocks)
+
+
 _FLOATS: dict[Format, Callable[[NDArray[Any]], Floats]] = {
     Format.F32: _float,
     Format.F16: _float,
@@ -298,4 +334,8 @@ _QUANTISED: dict[Format, Callable[[Blocks], Parts]] = {
     Format.IQ4_NL: _iq4_nl,
     Format.IQ4_XS: _iq4_xs,
     Format.MXFP4: _mxfp4,
+    Format.INT4: _int4,
+    Format.INT4_128: _int4,
+    Format.INT8: _int8,
+    Format.INT8_128: _int8,
 }

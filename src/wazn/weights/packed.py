@@ -1,14 +1,15 @@
 """Packed weights: panels for the native kernels, in one file that processes map and share.
 
 File: 8 bytes of magic, 8 bytes of header length, a JSON header, then the data at multiples of 64.
-The header says where each tensor lies, and of which source files (device, inode, size, mtime and
-SHA-256) this is the packed form. It refuses to know what the tensors are for.
+The header says where each tensor lies, of which source files (device, inode, size, mtime and
+SHA-256) this is the packed form, and what was lost on the way. It refuses to know what the tensors
+are for.
 """
 
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,12 +19,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wazn import native
-from wazn.errors import BadFile
+from wazn.errors import BadFile, MissingTensor
+from wazn.weights.choice import WEIGHTS, Weights
 from wazn.weights.container import Container, TensorInfo
 from wazn.weights.formats import dequantize
+from wazn.weights.loss import Loss
 from wazn.weights.scales import check_scales
 
-MAGIC = b"WAZNPK03"
+MAGIC = b"WAZNPK04"
 """Changes with everything that changes what a packed file means."""
 
 VECTOR = "vector"
@@ -33,6 +36,25 @@ _SLAB_BYTES = 4 << 20  # of raw rows at a time: bounds the memory that packing t
 
 Advance = Callable[[int], None]
 """Called with the number of source bytes that were packed since the last call."""
+
+
+@dataclass(frozen=True, slots=True)
+class Packing:
+    """What to pack: ``names`` (target name → name in the container), and who counts what it costs.
+
+    ``loss`` is filled by the container while its tensors are read. ``weights`` is how they are
+    wanted, ``settings`` whatever else their meaning depends on besides the files.
+    """
+
+    container: Container
+    names: Mapping[str, str]
+    loss: Loss
+    weights: Weights = "native"
+    settings: str = ""
+
+    def plan(self) -> "dict[str, Place]":
+        """Where each tensor goes in the packed data."""
+        return plan({to: self.container.tensors[name] for to, name in self.names.items()})
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +98,7 @@ class Place:
 class PackedWeights:
     """Packed tensors in memory; ``matrix``, ``stack`` and ``vector`` find them by name.
 
-    ``sources`` are the files they were packed from.
+    ``sources`` are the files they were packed from, ``loss`` is what rounding them cost.
     """
 
     def __init__(
@@ -85,11 +107,13 @@ class PackedWeights:
         places: dict[str, Place],
         start: int = 0,
         sources: tuple[SourceFile, ...] = (),
+        loss: Loss | None = None,
     ) -> None:
         self._memory = memory
         self._start = start
         self.places = places
         self.sources = sources
+        self.loss = Loss() if loss is None else loss
 
     def __contains__(self, name: str) -> bool:
         return name in self.places
@@ -124,7 +148,7 @@ class PackedWeights:
 
     def _place(self, name: str) -> Place:
         if name not in self.places:
-            raise BadFile(f"the model has no tensor {name}; it is incomplete or of another family")
+            raise MissingTensor(name)
         return self.places[name]
 
 
@@ -156,16 +180,15 @@ class Target(Protocol):
     def __call__(self, offset: int, data: NDArray[np.uint8]) -> None: ...
 
 
-def pack_tensors(
-    container: Container, names: dict[str, str], write: Target, threads: int, advance: Advance
-) -> None:
-    """Pack tensors (target name → name in the container) slab by slab.
+def pack_tensors(packing: Packing, write: Target, threads: int, advance: Advance) -> None:
+    """Pack tensors slab by slab.
 
     Memory stays at a few slabs per thread, whatever the size of the model. Raises BadFile when a
     scale is NaN or infinite.
     """
-    tensors = {name: container.tensors[source] for name, source in names.items()}
-    places = plan(tensors)
+    container = packing.container
+    tensors = {name: container.tensors[source] for name, source in packing.names.items()}
+    places = packing.plan()
 
     def pack_slab(slab: tuple[str, int, int]) -> int:
         name, start, stop = slab
@@ -200,11 +223,9 @@ def _slabs(
                 yield name, start, min(start + step, begin + rows)
 
 
-def pack_in_memory(
-    container: Container, names: dict[str, str], threads: int, advance: Advance
-) -> PackedWeights:
+def pack_in_memory(packing: Packing, threads: int, advance: Advance) -> PackedWeights:
     """Packed weights in memory of this process only."""
-    places = plan({name: container.tensors[source] for name, source in names.items()})
+    places = packing.plan()
     memory = native.Memory.allocate(packed_size(places))
     target = memory.writable()
 
@@ -212,30 +233,24 @@ def pack_in_memory(
         target[offset : offset + data.size] = data
 
     with ThreadPoolExecutor(1) as hasher:
-        hashed = hasher.submit(_hashed_sources, container.paths)
-        pack_tensors(container, names, write, threads, advance)
-        return PackedWeights(memory, places, sources=hashed.result())
+        hashed = hasher.submit(_hashed_sources, packing.container.paths)
+        pack_tensors(packing, write, threads, advance)
+        return PackedWeights(memory, places, sources=hashed.result(), loss=packing.loss)
 
 
-def pack_to_file(
-    container: Container,
-    names: dict[str, str],
-    path: Path,
-    threads: int,
-    advance: Advance,
-) -> None:
+def pack_to_file(packing: Packing, path: Path, threads: int, advance: Advance) -> None:
     """Write a packed file, synced to disk. The source files are hashed on the way."""
-    places = plan({name: container.tensors[source] for name, source in names.items()})
+    places, paths = packing.plan(), packing.container.paths
     with ThreadPoolExecutor(1) as hasher:
-        hashed = hasher.submit(_hashed_sources, container.paths)
-        header_room = _aligned(16 + len(_header([], places)) + 1024 * len(container.paths))
+        hashed = hasher.submit(_hashed_sources, paths)
+        header_room = _aligned(16 + len(_header([], packing)) + 1024 * (1 + len(paths)))
         with open(path, "wb") as file:
 
             def write(offset: int, data: NDArray[np.uint8]) -> None:
                 _write_all(file.fileno(), data, header_room + offset)
 
-            pack_tensors(container, names, write, threads, advance)
-            header = _header(hashed.result(), places)
+            pack_tensors(packing, write, threads, advance)
+            header = _header(hashed.result(), packing)
             file.write(MAGIC + (header_room - 16).to_bytes(8, "little"))
             file.write(header.ljust(header_room - 16))
             file.flush()
@@ -254,13 +269,15 @@ def _aligned(size: int) -> int:
     return -(-size // _ALIGNMENT) * _ALIGNMENT
 
 
-def _header(sources: Sequence[SourceFile], places: dict[str, Place]) -> bytes:
+def _header(sources: Sequence[SourceFile], packing: Packing) -> bytes:
     content = {
         "sources": [[s.path, s.device, s.inode, s.size, s.mtime_ns, s.sha256] for s in sources],
         "places": {
             name: [p.format, p.rows, p.columns, p.offset, p.num_bytes, p.count]
-            for name, p in places.items()
+            for name, p in packing.plan().items()
         },
+        "loss": packing.loss.sums,
+        "weights": packing.weights,
     }
     return json.dumps(content, separators=(",", ":")).encode()
 
@@ -282,6 +299,8 @@ class PackedHeader:
     sources: tuple[SourceFile, ...]
     places: dict[str, Place]
     start: int
+    loss: Loss
+    weights: str
 
 
 def read_header(path: Path) -> PackedHeader:
@@ -297,14 +316,15 @@ def read_header(path: Path) -> PackedHeader:
         content: dict[str, Any] = json.loads(text)
         sources = tuple(SourceFile(*fields) for fields in content["sources"])
         places = {name: Place(*fields) for name, fields in content["places"].items()}
+        loss, weights = Loss(content["loss"]), content["weights"]
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise BadFile(f"{path}: the header is damaged ({error})") from None
-    if 16 + length + packed_size(places) != size:
+    if weights not in WEIGHTS or 16 + length + packed_size(places) != size:
         raise BadFile(f"{path}: the file is {size} bytes long, which is not what its header says")
-    return PackedHeader(sources, places, 16 + length)
+    return PackedHeader(sources, places, 16 + length, loss, weights)
 
 
 def map_packed(path: Path, header: PackedHeader) -> PackedWeights:
     """Map a packed file; pages are read when first used, and shared with other processes."""
     memory = native.Memory.map_file(str(path))
-    return PackedWeights(memory, header.places, header.start, header.sources)
+    return PackedWeights(memory, header.places, header.start, header.sources, header.loss)

@@ -1,9 +1,9 @@
 """The folder of packed weights: find, make, list, free.
 
-An entry is named by the identity (device, inode, size, mtime) of the source files, so a start does
-not hash them again. It is written aside and renamed, under a lock, so that two processes that want
-the same model pack it once. Where the disk is too small, weights are packed in memory instead, and
-the caller is told.
+An entry is named by the identity (device, inode, size, mtime) of the source files and by how their
+weights are wanted, so a start does not hash them again. It is written aside and renamed, under a
+lock, so that two processes that want the same model pack it once. Where the disk is too small,
+weights are packed in memory instead, and the caller is told.
 """
 
 import hashlib
@@ -15,18 +15,17 @@ from pathlib import Path
 
 from wazn.errors import BadFile
 from wazn.settings import Settings
-from wazn.weights.container import Container
 from wazn.weights.disk import exclusive, format_bytes, move_into_place, storage_errors
 from wazn.weights.packed import (
     MAGIC,
     Advance,
     PackedWeights,
+    Packing,
     SourceFile,
     map_packed,
     pack_in_memory,
     pack_to_file,
     packed_size,
-    plan,
     read_header,
 )
 
@@ -35,12 +34,16 @@ _SPARE_BYTES = 64 << 20  # left free on the disk besides the packed file
 
 @dataclass(frozen=True, slots=True)
 class CacheEntry:
-    """One packed model. ``last_used`` is in seconds since the epoch."""
+    """One packed model. ``last_used`` is in seconds since the epoch.
+
+    ``weights`` is how they were wanted.
+    """
 
     path: Path
     sources: tuple[SourceFile, ...]
     size_bytes: int
     last_used: float
+    weights: str
 
     @property
     def model(self) -> str:
@@ -64,15 +67,13 @@ class PackedCache:
         self.folder = settings.cache / "packed"
         self.limit = settings.cache_limit
 
-    def open(
-        self, container: Container, names: dict[str, str], options: PackingOptions
-    ) -> PackedWeights:
-        """The packed form of the named tensors (target name → name in the container)."""
-        path = self._path(container.paths)
+    def open(self, packing: Packing, options: PackingOptions) -> PackedWeights:
+        """The packed form of a checkpoint."""
+        path = self._path(packing)
         found = self._map(path)
         if found is not None:
             return found
-        size = packed_size(plan({to: container.tensors[name] for to, name in names.items()}))
+        size = packed_size(packing.plan())
         with storage_errors(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             free = shutil.disk_usage(self.folder).free
@@ -81,7 +82,7 @@ class PackedCache:
                 f"Packed weights take {format_bytes(size)}, and {self.folder} has "
                 f"{format_bytes(free)} free: they are packed in memory, at every start."
             )
-            return pack_in_memory(container, names, options.threads, options.advance)
+            return pack_in_memory(packing, options.threads, options.advance)
 
         def wait() -> None:
             options.notify("Another process is packing this model; waiting for it.")
@@ -89,19 +90,17 @@ class PackedCache:
         with exclusive(path.with_suffix(".lock"), wait):
             found = self._map(path)
             if found is None:
-                self._make(path, container, names, options)
+                self._make(path, packing, options)
                 found = map_packed(path, read_header(path))
         if self.limit is not None:
             self.prune(self.limit, keep=path)
         return found
 
-    def _make(
-        self, path: Path, container: Container, names: dict[str, str], options: PackingOptions
-    ) -> None:
+    def _make(self, path: Path, packing: Packing, options: PackingOptions) -> None:
         aside = path.with_suffix(f".{os.getpid()}.tmp")
         try:
             with storage_errors(aside):
-                pack_to_file(container, names, aside, options.threads, options.advance)
+                pack_to_file(packing, aside, options.threads, options.advance)
                 move_into_place(aside, path)
         finally:
             aside.unlink(missing_ok=True)
@@ -115,8 +114,9 @@ class PackedCache:
             return None
         return packed
 
-    def _path(self, paths: tuple[Path, ...]) -> Path:
-        identity = repr([SourceFile.of(path).identity for path in paths]).encode()
+    def _path(self, packing: Packing) -> Path:
+        files = [SourceFile.of(path).identity for path in packing.container.paths]
+        identity = repr([packing.weights, packing.settings, *files]).encode()
         return self.folder / f"{hashlib.sha256(MAGIC + identity).hexdigest()[:32]}.packed"
 
     def entries(self) -> list[CacheEntry]:
@@ -125,10 +125,11 @@ class PackedCache:
         for path in self.folder.glob("*.packed"):
             status = path.stat()
             try:
-                sources = read_header(path).sources
+                header = read_header(path)
+                sources, weights = header.sources, header.weights
             except BadFile:
-                sources = ()
-            found.append(CacheEntry(path, sources, status.st_size, status.st_mtime))
+                sources, weights = (), "?"
+            found.append(CacheEntry(path, sources, status.st_size, status.st_mtime, weights))
         return sorted(found, key=lambda entry: entry.last_used, reverse=True)
 
     def prune(self, limit_bytes: int, keep: Path | None = None) -> int:

@@ -2,20 +2,27 @@
 
 The header is checked as the format defines it: tensors cover the data without holes or overlaps,
 and each has as many bytes as its shape and dtype say. Tensors are read by position, never mapped.
-It refuses to know architectures; only floating-point dtypes that need no scales are readable.
+It refuses to know architectures. Floats that need no scales are ``tensors``, and so are tables of
+whole numbers, read as float32 if that can hold them; every tensor, of whatever type, is among
+``elements``.
 """
 
 import math
 import os
 import struct
+from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from wazn.errors import BadFile, ModelNotFound, UnsupportedModel
 from wazn.weights.bounded_json import parse_object
 from wazn.weights.container import FileContainer, TensorInfo
+from wazn.weights.elements import BITS, ElementInfo, Elements
 from wazn.weights.files import WeightFile
 from wazn.weights.formats import Format
 from wazn.weights.quoting import quoted
@@ -31,6 +38,8 @@ INDEX_NAME = "model.safetensors.index.json"
 SINGLE_NAME = "model.safetensors"
 
 _FORMATS = {"F32": Format.F32, "F16": Format.F16, "BF16": Format.BF16}
+_INTEGERS = ("I32", "I64")
+_LARGEST_INTEGER = 1 << 24  # up to which float32 holds every whole number
 _ENTRY_KEYS = {"dtype", "shape", "data_offsets"}
 _LENGTH = struct.Struct("<Q")
 
@@ -39,7 +48,7 @@ class Safetensors(FileContainer):
     """An open ``.safetensors`` file, or a directory with one or with an index and its shards.
 
     Where there is an index, it decides: tensors that it does not list are left out.
-    Raises BadFile, UnsupportedModel (a dtype other than F32, F16, BF16) or ModelNotFound.
+    Raises BadFile, UnsupportedModel (a dtype that the format does not know) or ModelNotFound.
     """
 
     def __init__(self, path: Path | str) -> None:
@@ -53,17 +62,45 @@ class Safetensors(FileContainer):
                 tensors = _read_header(files[0])
             else:
                 files, tensors = _open_shards(path, opened)
-            super().__init__(files, tensors)
+            self.elements = Elements(files, tensors)
+            super().__init__(files, _weights(tensors.values()))
             opened.pop_all()
+
+    def read(self, name: str, start_row: int = 0, stop_row: int | None = None) -> NDArray[np.uint8]:
+        """Packed rows of a tensor viewed as 2-D; BadFile, too, for a number too large to hold."""
+        if name not in self.tensors or self.elements[name].dtype not in _INTEGERS:
+            return super().read(name, start_row, stop_row)
+        info = self.tensors[name]
+        stop_row = info.rows if stop_row is None else stop_row
+        numbers = self.elements.rows(name, start_row, stop_row).astype(np.int64)
+        if ((numbers > _LARGEST_INTEGER) | (numbers < -_LARGEST_INTEGER)).any():
+            raise BadFile(
+                f"{self.paths[info.file]}: tensor {quoted(name)} has a whole number beyond "
+                f"{_LARGEST_INTEGER}, which no table of a model needs"
+            )
+        return numbers.astype("<f4").view(np.uint8)
+
+
+def _weights(tensors: Iterable[ElementInfo]) -> dict[str, TensorInfo]:
+    """Those of the tensors whose elements are numbers as they stand."""
+    found = {}
+    for info in tensors:
+        format = Format.F32 if info.dtype in _INTEGERS else _FORMATS.get(info.dtype)
+        if format is not None:
+            num_bytes = math.prod(info.shape) * format.block_bytes
+            found[info.name] = TensorInfo(
+                info.name, info.shape, format, info.file, info.offset, num_bytes
+            )
+    return found
 
 
 def _open_shards(
     directory: Path, opened: ExitStack
-) -> tuple[list[WeightFile], dict[str, TensorInfo]]:
+) -> tuple[list[WeightFile], dict[str, ElementInfo]]:
     """The shards of a directory's index, in the order of their names, and the listed tensors."""
     names_of_shard = _read_index(directory)
     files: list[WeightFile] = []
-    tensors: dict[str, TensorInfo] = {}
+    tensors: dict[str, ElementInfo] = {}
     for number, (shard, names) in enumerate(sorted(names_of_shard.items())):
         try:
             file = opened.enter_context(WeightFile(directory / shard))
@@ -121,7 +158,7 @@ def _is_plain_file_name(name: object) -> bool:
     )
 
 
-def _read_header(file: WeightFile) -> dict[str, TensorInfo]:
+def _read_header(file: WeightFile) -> dict[str, ElementInfo]:
     """The tensors of one file, which counts as file number 0, all checked."""
     header_bytes = _header_bytes(file)
     raw = file.read(_LENGTH.size, header_bytes, "header")
@@ -145,16 +182,16 @@ def _header_bytes(file: WeightFile) -> int:
     return length
 
 
-def _read_entry(file: WeightFile, name: str, entry: object, data_start: int) -> TensorInfo:
+def _read_entry(file: WeightFile, name: str, entry: object, data_start: int) -> ElementInfo:
     """Check one entry of the header by itself."""
     field = f"tensor {quoted(name)}"
     if not isinstance(entry, dict) or entry.keys() != _ENTRY_KEYS:
         raise _bad(file, field, "is not described by just dtype, shape and data_offsets")
-    format = _FORMATS.get(str(entry["dtype"]))
-    if format is None:
+    dtype = str(entry["dtype"])
+    if dtype not in BITS:
         raise UnsupportedModel(
-            f"{file.path}: {field} has dtype {quoted(str(entry['dtype']))}, wazn reads "
-            f"{', '.join(_FORMATS)}; choose a copy of this model in one of these"
+            f"{file.path}: {field} has dtype {quoted(dtype)}, wazn reads {', '.join(BITS)}; choose "
+            "a copy of this model in these"
         )
     shape = _integers(entry["shape"])
     if shape is None or len(shape) > MAX_DIMENSIONS or 0 in shape:
@@ -167,12 +204,13 @@ def _read_entry(file: WeightFile, name: str, entry: object, data_start: int) -> 
     start, end = offsets
     if data_start + end > file.size:
         raise _bad(file, field, f"ends at byte {data_start + end}, the file has {file.size}")
-    num_bytes = math.prod(shape) * format.block_bytes
-    if num_bytes != end - start:
+    num_bits = math.prod(shape) * BITS[dtype]
+    num_bytes = num_bits // 8
+    if num_bits % 8 or num_bytes != end - start:
         raise _bad(
             file, field, f"has {end - start} bytes, its shape {list(shape)} needs {num_bytes}"
         )
-    return TensorInfo(name, shape, format, 0, data_start + start, num_bytes)
+    return ElementInfo(name, shape, dtype, 0, data_start + start, num_bytes)
 
 
 def _integers(value: Any) -> tuple[int, ...] | None:
@@ -182,7 +220,7 @@ def _integers(value: Any) -> tuple[int, ...] | None:
     return None
 
 
-def _check_coverage(file: WeightFile, tensors: list[TensorInfo], data_start: int) -> None:
+def _check_coverage(file: WeightFile, tensors: list[ElementInfo], data_start: int) -> None:
     """Check that the tensors cover the data from its start to the end of the file, once."""
     covered = data_start
     for tensor in sorted(tensors, key=lambda tensor: tensor.offset):
