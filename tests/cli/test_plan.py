@@ -1,6 +1,7 @@
 """``wazn plan``: what is printed of a model on an invented machine."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -77,6 +78,15 @@ def test_another_machine_is_described_in_full_or_not_at_all(wazn: Run) -> None:
     outcome = wazn("plan", "deepseek-v3", "--bandwidth", "400")
     assert outcome.status == 1
     assert "all of --bandwidth, --compute and --memory" in outcome.stderr
+
+
+def test_a_machine_that_was_busy_meanwhile_is_called_so(
+    wazn: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "Other programs" not in wazn("plan", "qwen3-8b").stdout
+    busy = replace(HERE, foreign_share=0.4)
+    monkeypatch.setattr("wazn.plan.probe.probe_machine", lambda threads=None: busy)
+    assert "! Other programs took 40% of the CPU" in wazn("plan", "qwen3-8b").stdout
 
 
 def test_a_family_that_this_version_does_not_run_is_named(wazn: Run) -> None:

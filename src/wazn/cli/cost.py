@@ -19,6 +19,7 @@ from wazn.cli.console import print_facts, print_json, print_table
 from wazn.cli.machine_options import (
     HardwareOptions,
     MachineOptions,
+    disturbance,
     find_hardware,
     find_machine,
     find_subject,
@@ -254,6 +255,8 @@ def _print(answer: Answer) -> None:
             ),
         ]
     )
+    if (disturbed := disturbance(answer.machine)) is not None:
+        print(disturbed)
     for quote, comparison in answer.sides:
         print()
         _print_side(answer, quote, comparison)
@@ -263,7 +266,7 @@ def _print_side(answer: Answer, quote: Quote, comparison: Comparison) -> None:
     print_table(
         ("USD per 1M tokens", "likely", "from", "to"),
         [
-            _money(f"{answer.model} on {comparison.machines} own", comparison.own),
+            _money(f"{answer.model}, own machines: {comparison.machines}", comparison.own),
             _money("its power alone", comparison.power_only),
             _money(quote.name, comparison.api),
         ],

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from wazn.plan.subject import Subject
     from wazn.weigh.hardware import Hardware, Measured
 
+MAX_DISTURBANCE = 0.05
+
 
 @dataclass(frozen=True, slots=True)
 class MachineOptions:
@@ -100,6 +102,16 @@ def find_machine(options: MachineOptions) -> tuple[Machine, Measured | None]:
 
     threads = options.threads or 1
     return Machine(options.bandwidth * 1e9, options.compute * 1e9, options.memory, threads), None
+
+
+def disturbance(machine: Machine) -> str | None:
+    """What to say if other programs ran while this machine was measured."""
+    if machine.foreign_share <= MAX_DISTURBANCE:
+        return None
+    return (
+        f"! Other programs took {machine.foreign_share:.0%} of the CPU while this machine was "
+        "measured: alone it would be faster."
+    )
 
 
 def _measure(threads: int | None) -> tuple[Machine, Measured | None]:

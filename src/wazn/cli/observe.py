@@ -6,28 +6,29 @@ answer or a number is told after the capture; progress goes to stderr.
 
 from __future__ import annotations
 
-import sys
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wazn.cli.console import ERASE_LINE, is_styled, print_json, print_note, print_table, printable
+from wazn.cli.console import print_error, print_json, print_note, print_table, printable
+from wazn.cli.observed import (
+    Progress,
+    fault_object,
+    import_object,
+    line_object,
+    print_summary,
+    summary_object,
+)
 from wazn.cli.options import JSONFlag, new_app, with_options
 
 if TYPE_CHECKING:
     from wazn.settings import Settings
-    from wazn.weigh.capture import Summary
-    from wazn.weigh.faults import Fault
     from wazn.weigh.folders import Folders
     from wazn.weigh.sources import Source
-
-MOST_FAULTS_SHOWN = 20
-_REQUESTS_A_LINE = 25  # where stderr is not a terminal
 
 observe = new_app(
     help="""Collect adoption counters and prices, each with its definition, source and date.
@@ -204,7 +205,7 @@ def import_series(
     folders = _folders()
     results = [(path, import_file(path, folders)) for path in files]
     if json:
-        print_json([_import_object(path, imported) for path, imported in results])
+        print_json([import_object(path, imported) for path, imported in results])
         return
     for path, imported in results:
         print(
@@ -225,7 +226,7 @@ def list_stored(json: JSONFlag = False) -> None:
 
     lines = stored_lines(_folders().store.connect())
     if json:
-        print_json([_line_object(line) for line in lines])
+        print_json([line_object(line) for line in lines])
     elif not lines:
         print("Nothing has been observed yet; 'wazn observe --help' lists what can be.")
     else:
@@ -249,7 +250,7 @@ def list_faults(json: JSONFlag = False) -> None:
     if json:
         print_json(
             [
-                {"source": line.source, "definition": line.definition, **_fault_object(fault)}
+                {"source": line.source, "definition": line.definition, **fault_object(fault)}
                 for line, fault in found
             ]
         )
@@ -282,112 +283,28 @@ def _folders() -> Folders:
 
 def _capture(sources: Sequence[Source], settings: Settings, partial: bool, as_json: bool) -> None:
     """Capture one source after another, and say what each brought as soon as it has."""
+    from wazn.errors import FetchError
     from wazn.weigh.capture import Capture
     from wazn.weigh.folders import Folders
     from wazn.weigh.sources.client import Pace
 
-    summaries = []
+    summaries, errors = [], []
     for source in sources:
         with Progress(source.name) as progress:
             print_note(f"wazn: asking {source.service.title} at {source.service.endpoint}")
             pace = Pace(say=progress.say)
-            capture = Capture(source, Folders(settings.home), pace, progress)
-            summaries.append(capture.run(partial=partial))
+            try:
+                capture = Capture(source, Folders(settings.home), pace, progress)
+                summaries.append(capture.run(partial=partial))
+            except FetchError as error:  # one catalogue that is down is no reason to miss others
+                errors.append(error)
+                continue
         if not as_json:
-            _print_summary(summaries[-1])
-    if as_json:
-        objects = [_summary_object(summary) for summary in summaries]
-        print_json(objects[0] if len(objects) == 1 else objects)
-
-
-class Progress:
-    """How far a capture is, on stderr: a line that is rewritten, or one now and then."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self._is_styled = is_styled(sys.stderr)
-
-    def __enter__(self) -> Progress:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._erase()
-
-    def asking(self, what: str, num_done: int, num_waiting: int) -> None:
-        """A request goes out."""
-        line = f"{self._name}: request {num_done + 1} of {num_done + num_waiting}: {what}"
-        if self._is_styled:
-            sys.stderr.write(f"{ERASE_LINE}{printable(line)[:78]}")
-            sys.stderr.flush()
-        elif num_done and num_done % _REQUESTS_A_LINE == 0:
-            print_note(f"wazn: {line}")
-
-    def say(self, clause: str) -> None:
-        """A remark that stays."""
-        self._erase()
-        print_note(f"wazn: {clause}")
-
-    def _erase(self) -> None:
-        if self._is_styled:
-            sys.stderr.write(ERASE_LINE)
-            sys.stderr.flush()
-
-
-def _print_summary(summary: Summary) -> None:
-    resumed = f", {summary.num_resumed} of them earlier" if summary.num_resumed else ""
-    print(
-        f"{summary.source}, {summary.as_of}: {summary.num_entities} entities, {summary.num_rows} "
-        f"rows, {summary.num_new} of them new; {summary.num_requests} requests{resumed}"
-    )
-    for reason, count in summary.left_out.most_common():
-        print(f"  left out: {count} {reason}")
-    for fault in summary.faults[:MOST_FAULTS_SHOWN]:
-        print(printable(f"  {fault}"))
-    rest = Counter(str(fault.kind) for fault in summary.faults[MOST_FAULTS_SHOWN:])
-    if rest:
-        told = ", ".join(f"{count} {kind}" for kind, count in rest.most_common())
-        print(f"  and {told}: {summary.record}")
-
-
-def _summary_object(summary: Summary) -> dict[str, Any]:
-    return {
-        "source": summary.source,
-        "as_of": str(summary.as_of),
-        "requests": summary.num_requests,
-        "resumed": summary.num_resumed,
-        "entities": summary.num_entities,
-        "rows": summary.num_rows,
-        "new_rows": summary.num_new,
-        "left_out": dict(summary.left_out),
-        "faults": [_fault_object(fault) for fault in summary.faults],
-        "record": str(summary.record),
-    }
-
-
-def _fault_object(fault: Fault) -> dict[str, str]:
-    return {
-        "kind": str(fault.kind),
-        "entity": fault.entity,
-        "metric": fault.metric,
-        "first": str(fault.first),
-        "last": str(fault.last),
-        "detail": fault.detail,
-    }
-
-
-def _import_object(path: Path, imported: Any) -> dict[str, Any]:
-    return {
-        "file": str(path),
-        "format": imported.format,
-        "definitions": list(imported.definitions),
-        "rows": imported.num_rows,
-        "new_rows": imported.num_new,
-        "first": str(imported.first),
-        "last": str(imported.last),
-    }
-
-
-def _line_object(line: Any) -> dict[str, Any]:
-    names = ("source", "definition", "metric", "first", "last", "days", "rows")
-    values = (cell if isinstance(cell, int) else str(cell) for cell in line)
-    return dict(zip(names, values, strict=True))
+            print_summary(summaries[-1])
+    if as_json and summaries:
+        objects = [summary_object(summary) for summary in summaries]
+        print_json(objects if len(sources) > 1 else objects[0])
+    for other in errors[1:]:
+        print_error(str(other))
+    if errors:
+        raise errors[0]

@@ -18,6 +18,7 @@ from wazn.cli.machine_options import (
     HardwareOptions,
     MachineOptions,
     architecture_here,
+    disturbance,
     find_hardware,
     find_machine,
     find_subject,
@@ -321,6 +322,8 @@ def _sentences(forecast: Forecast) -> Iterator[str]:
         "user, when all send a full context at once. USD: at full use,\na quarter of the tokens "
         "output."
     )
+    if (disturbed := disturbance(machine)) is not None:
+        yield disturbed
     for one in subject.published:
         yield f"Published in {one.format}: {format_bytes(one.num_bytes)} ({one.source})."
     if architecture_here(subject.shape.family) is None:
@@ -334,8 +337,8 @@ def _sentences(forecast: Forecast) -> Iterator[str]:
         yield f"-: does not fit in the {format_bytes(machine.memory_bytes)} that are free."
     for name, figure in forecast.hardware.figures().items():
         value = figure.value
-        spread = "" if value.low == value.high else f" ({value.low:g} to {value.high:g})"
-        yield f"{name}: {value.middle:g} {figure.unit}{spread}, {figure.basis}."
+        spread = "" if value.low == value.high else f" ({value.low:.4g} to {value.high:.4g})"
+        yield f"{name}: {value.middle:.4g} {figure.unit}{spread}, {figure.basis}."
 
 
 def _elsewhere(forecast: Forecast) -> Iterator[str]:

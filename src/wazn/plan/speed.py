@@ -34,12 +34,16 @@ ATTENTION_COST = 3.9
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What a machine can do at best: bytes read and 4-bit products, both per second."""
+    """What a machine can do at best: bytes read and 4-bit products, both per second.
+
+    ``foreign_share``: how much of the CPU other programs took while that was measured.
+    """
 
     bandwidth: float
     compute: float
     memory_bytes: int
     threads: int
+    foreign_share: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

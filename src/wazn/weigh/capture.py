@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
@@ -75,8 +75,7 @@ class Capture:
         self._queue = deque(first)
         self._first = frozenset(request.url for request in first)
         self._known = set(self._first)
-        scope = hashlib.sha256("\n".join(sorted(self._first)).encode()).hexdigest()[:12]
-        self._name = f"{source.name}-{scope}"
+        self._name = f"{source.name}-{_scope(first)}"
         self._journal = Journal(folders.unfinished, self._name)
         self._seen: dict[tuple[str, date], float] = {}
         self._failed: list[str] = []
@@ -93,7 +92,7 @@ class Capture:
         with self._journal.locked():
             remove_leftovers(self._folders.observations)
             began = self._pace.now()
-            header = self._journal.take_up(self._source.name, began)
+            header = self._journal.take_up(self._source.name, began, self._pace.say)
             summary = Summary(self._source.name, header.as_of)
             client = Client(self._source.service, self._pace)
             try:
@@ -273,8 +272,9 @@ class Capture:
     def _rows(self, as_of: date) -> Iterator[Observation]:
         """Every observation of the journal's answers, read again from the raw store."""
         for entry in self._journal.entries.values():
-            answer = self._answer(Request(entry.url, entry.what), entry, as_of)
-            yield from self._source.read(answer).observations
+            if entry.url in self._known:
+                answer = self._answer(Request(entry.url, entry.what), entry, as_of)
+                yield from self._source.read(answer).observations
 
     def _end(self, summary: Summary) -> None:
         """Close the journal and keep it as the record of the capture."""
@@ -285,3 +285,9 @@ class Capture:
         name = f"{summary.as_of}-{self._name}-{now:%Y%m%dT%H%M%S%f}.jsonl"
         summary.record = self._folders.captures / name
         self._journal.close(summary.record)
+
+
+def _scope(first: Sequence[Request]) -> str:
+    """A short name for what is asked for: captures of the same continue each other."""
+    lines = sorted(f"{request.url} {request.wanted}\n" for request in first)
+    return hashlib.sha256("".join(lines).encode()).hexdigest()[:12]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -79,11 +79,16 @@ class Journal:
         finally:
             os.close(handle)
 
-    def take_up(self, source: str, now: datetime) -> Header:
-        """Continue the journal that is there, or begin one."""
+    def take_up(self, source: str, now: datetime, say: Callable[[str], None]) -> Header:
+        """Continue the journal that is there, or begin one; `say` hears of one that is too old."""
         header = self._read()
         if header is not None and header.source == source and now - header.began < MAX_AGE:
             return header
+        if header is not None and self.entries:
+            say(
+                f"a capture of {header.as_of} that did not end is too old to continue; its "
+                f"{len(self.entries)} answers are kept, and nothing of them is stored"
+            )
         self.entries = {}
         header = Header(source, now.date(), now)
         write_whole(self._path, _json(header) + b"\n")

@@ -6,6 +6,7 @@ connections, more bytes than any answer has. Knows nothing of what bodies mean.
 
 from __future__ import annotations
 
+import functools
 import ssl
 import time
 from collections.abc import Callable, Mapping
@@ -197,6 +198,7 @@ def _next_url(response: httpx.Response) -> str | None:
     return None if target is None else str(response.request.url.join(target))
 
 
+@functools.cache  # reading hundreds of certificates takes 70 ms
 def _certificates() -> ssl.SSLContext:
     """The machine's own certificates, where companies add theirs, and certifi's besides."""
     context = ssl.create_default_context()
