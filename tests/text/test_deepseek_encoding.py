@@ -144,7 +144,7 @@ def test_v4_second_published_case_earlier_thinking_is_left_out() -> None:
 
 
 def test_v4_third_published_case_a_developers_tools() -> None:
-    messages = [
+    messages: list[dict[str, Any]] = [
         {"role": "system", "content": "该助手为DeepSeek，由深度求索公司创造。"},
         {"role": "latest_reminder", "content": "2026-02-21,星期六,广州,App,中文"},
         {"role": "developer", "content": f"小柴胡冲剂和布洛芬能一起吃吗？\n\n{CITE}",

@@ -67,7 +67,8 @@ def test_arguments_that_are_no_object_are_refused(arguments: object, named: str)
 
 
 def test_no_calls_are_the_same_as_none() -> None:
-    for calls in (None, []):
+    nothing: list[Any] = [None, []]
+    for calls in nothing:
         [message] = check_messages([{"role": "assistant", "content": "a", "tool_calls": calls}])
         assert message == {"role": "assistant", "content": "a"}
     with pytest.raises(BadRequest, match="must be a list of calls"):

@@ -22,18 +22,19 @@ _SAMPLING = (
 def read_text_parts(checkpoint: Checkpoint) -> TextParts:
     """The helper process of the chat template starts while the tokenizer is built."""
     is_gguf, metadata, path = checkpoint.is_gguf, checkpoint.metadata, checkpoint.path
-    template: ChatTemplate | DeepSeekEncoding | None = (
+    own = (
         ChatTemplate.from_gguf(metadata, None)
         if is_gguf
         else ChatTemplate.from_directory(path, None)
     )
-    if template is not None:
-        template.warm()
+    if own is not None:
+        own.warm()
     tokenizer = Tokenizer.from_gguf(metadata) if is_gguf else Tokenizer.from_directory(path)
-    if template is None and tokenizer is not None:
+    template: ChatTemplate | DeepSeekEncoding | None = own
+    if tokenizer is not None and own is None:
         template = built_in_template(_architecture(checkpoint), tokenizer)
-    elif template is not None and tokenizer is not None:
-        template.use_tokens_of(tokenizer)
+    elif tokenizer is not None and own is not None:
+        own.use_tokens_of(tokenizer)
     stop_ids, defaults = _generation(checkpoint)
     if tokenizer is not None:
         stop_ids |= tokenizer.stop_ids

@@ -63,7 +63,7 @@ def cut(text: str, cuts: list[int]) -> list[str]:
     return [text[start:stop] for start, stop in pairwise(borders)]
 
 
-@settings(deadline=None, max_examples=400)
+@settings(deadline=None, max_examples=200)
 @given(row=rows, style=styles, text=answers(), cuts=st.lists(st.integers(0)), opened=st.booleans())
 def test_the_events_do_not_depend_on_how_the_answer_is_cut(
     row: Any, style: Any, text: str, cuts: list[int], opened: bool
@@ -74,7 +74,7 @@ def test_the_events_do_not_depend_on_how_the_answer_is_cut(
     assert read(this, text, opened=opened) == whole
 
 
-@settings(deadline=None, max_examples=400)
+@settings(deadline=None, max_examples=200)
 @given(row=rows, style=styles, text=answers(), opened=st.booleans(), offered=st.booleans())
 def test_calls_open_and_close_in_order_and_words_are_never_lost(
     row: Any, style: Any, text: str, opened: bool, offered: bool

@@ -58,7 +58,7 @@ def build_marked(document: Mapping[str, Any], tokenizer: Tokenizer, mark: str) -
     drop = normalizers.Replace(mark, "")
     own = tokenizer.normalizer
     marked.normalizer = drop if own is None else normalizers.Sequence([drop, own])
-    marked.pre_tokenizer = tokenizer.pre_tokenizer  # type: ignore[assignment]
+    marked.pre_tokenizer = tokenizer.pre_tokenizer
     marked.add_tokens(
         _added_tokens(
             {**document, "added": [{**added, "normalized": False} for added in document["added"]]}
