@@ -81,6 +81,7 @@ def _read_gguf(path: Path) -> ModelFacts:
 
     with GGUF(path) as container:
         metadata, tensors = container.metadata, container.tensors
+        infos = tensors.values()
     architecture = _text(metadata.get("general.architecture"))
 
     def number(key: str) -> int | None:
@@ -110,12 +111,8 @@ def _read_gguf(path: Path) -> ModelFacts:
         vocabulary=len(tokens) if isinstance(tokens, list | tuple) else number("vocab_size"),
         tokenizer=_text(metadata.get("tokenizer.ggml.model")),
         has_chat_template="tokenizer.chat_template" in metadata,
-        tensor_types=_tensor_types(
-            (info.format.name, prod(info.shape), info.nbytes) for info in tensors.values()
-        ),
-        parts=parts_of(
-            ((info.name, info.nbytes) for info in tensors.values()), number("block_count")
-        ),
+        tensor_types=_tensor_types((t.format.name, prod(t.shape), t.nbytes) for t in infos),
+        parts=parts_of(((t.name, t.nbytes) for t in infos), number("block_count")),
     )
 
 
