@@ -39,6 +39,7 @@ class Settings:
     hf_token: str | None = field(repr=False)
     ms_token: str | None = field(repr=False)
     offline: bool
+    pin: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +154,7 @@ SCHEMA: tuple[Setting, ...] = (
         ("MODELSCOPE_API_TOKEN",),
     ),
     Setting("offline", "refuse every use of the network", _switch, _always(False)),
+    Setting("pin", "keep every thread of a model on a CPU of its own", _switch, _always(False)),
 )
 
 

@@ -362,11 +362,11 @@ def test_a_reference_is_resolved_by_the_store_and_a_path_is_not(
 
     monkeypatch.setattr(wazn.models.load, "load_model", load_model)
     monkeypatch.setattr(wazn.weights.store, "Store", Store)
-    LLM("tiny", threads=2, precision="exact", kv="float32").close()
+    LLM("tiny", threads=2, precision="exact", kv="float32", pin=True).close()
     LLM(Path("tiny")).close()
     assert opened == [
-        ("/store/tiny", {"threads": 2, "precision": "exact", "kv": "float32"}),
-        ("tiny", {"threads": None, "precision": "fast", "kv": "auto"}),
+        ("/store/tiny", {"threads": 2, "precision": "exact", "kv": "float32", "pin": True}),
+        ("tiny", {"threads": None, "precision": "fast", "kv": "auto", "pin": None}),
     ]
 
 

