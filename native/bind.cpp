@@ -247,11 +247,15 @@ NB_MODULE(_core, m) {
       });
 
   nb::class_<Pool>(m, "Pool")
-      .def("__init__",
-           [](Pool* self, int threads) {
-             if (threads < 1 || threads > 1024) throw std::invalid_argument("threads: 1 to 1024");
-             new (self) Pool(threads);
-           })
+      .def(
+          "__init__",
+          [](Pool* self, int threads, std::vector<int> cpus) {
+            if (threads < 1 || threads > 1024) throw std::invalid_argument("threads: 1 to 1024");
+            if (!cpus.empty() && (int)cpus.size() != threads)
+              throw std::invalid_argument("cpus: one for each thread, or none");
+            new (self) Pool(threads, std::move(cpus));
+          },
+          "threads"_a, "cpus"_a = std::vector<int>())
       .def_prop_ro("size", &Pool::size)
       .def("measure_bandwidth",
            [](Pool& pool, size_t bytes) {
@@ -348,6 +352,8 @@ NB_MODULE(_core, m) {
            })
       .def("emit", [](Program& p, int in) { p.add(Emit{checked(p, in)}); })
       .def("end_segment", &Program::end_segment)
+      .def_prop_ro("copied_bytes", &Program::copied_bytes)
+      .def("copy_weights", &Program::copy_weights, nb::call_guard<nb::gil_scoped_release>())
       .def("open_cache",
            [](Program& p, int64_t pages) {
              if (pages < 1) throw std::invalid_argument("a KV cache needs pages");

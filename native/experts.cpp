@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "placement.h"
 #include "program.h"
 
 namespace wazn {
@@ -69,7 +70,8 @@ void Program::execute(const Route& op, int index, int thread) {
   };
   const bool is_split = rows <= kernels_->tile;  // the matrix, not the rows: see Linear
   const Range all = {0, num_panels(w.rows)};
-  const Range mine = share(is_split ? all.last : rows, thread, pool_->size());
+  const Range mine =
+      is_split ? own_panels(w, thread, pool_->size()) : share(rows, thread, pool_->size());
   if (mine.first < mine.last) {
     const Range panels = is_split ? mine : all;
     const int64_t first = is_split ? 0 : mine.first, count = is_split ? rows : mine.last - first;
@@ -151,7 +153,8 @@ void Program::expand(const ExpertsUp& op, int64_t expert, Range panels, int thre
 
 void Program::execute(const ExpertsDown& op, int index, int thread) {
   const int64_t rows = num_rows(index), panels = num_panels(op.weight->matrix.rows);
-  if (rows <= kFewRows) return contract(op, rows, share(panels, thread, pool_->size()), thread);
+  if (rows <= kFewRows)
+    return contract(op, rows, own_panels(op.weight->matrix, thread, pool_->size()), thread);
   const int64_t step =
       std::clamp(panels / (8 * pool_->size()), int64_t{1}, kTaskPanels);  // no bits depend on it
   for (int64_t task; (task = next_task_[index].fetch_add(1)) * step < panels;)

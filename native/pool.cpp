@@ -2,10 +2,13 @@
 
 #include <algorithm>
 #include <chrono>
+#include <utility>
 
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
+
+#include "affinity.h"
 
 namespace wazn {
 namespace {
@@ -40,9 +43,13 @@ int count_spins() {
 
 }  // namespace
 
-Pool::Pool(int num_threads) : num_threads_(num_threads), max_spins_(count_spins()) {
-  for (int thread = 1; thread < num_threads; ++thread)
+Pool::Pool(int num_threads, std::vector<int> cpus)
+    : num_threads_(num_threads), cpus_(std::move(cpus)), max_spins_(count_spins()) {
+  check_cpus(cpus_);
+  for (int thread = 1; thread < num_threads; ++thread) {
+    const Pinned inherited(cpu(thread));
     workers_.emplace_back([this, thread] { serve(thread); });
+  }
 }
 
 Pool::~Pool() {
@@ -72,6 +79,7 @@ void Pool::serve(int thread) {
 }
 
 void Pool::run(const std::function<void(int)>& work) {
+  const Pinned here(cpu(0));
   work_ = &work;
   job_.fetch_add(1, std::memory_order_release);
   job_.notify_all();

@@ -1,6 +1,8 @@
 // A thread pool for one program at a time: the caller and its workers run the same function, and
 // meet at barriers. Waiting spins for a while (a barrier costs about 0.1 us then), and sleeps after
-// that, so that stolen or busy cores never make it collapse.
+// that, so that stolen or busy cores never make it collapse. Threads may be pinned to CPUs: workers
+// for good, the caller while it runs something. A CPU that goes offline later takes no thread with
+// it: the kernel lets its workers run elsewhere, and the caller then runs unpinned.
 #pragma once
 
 #include <algorithm>
@@ -35,7 +37,8 @@ inline Range take(std::atomic<int64_t>& next, int64_t total, int num_threads) {
 
 class Pool {
  public:
-  explicit Pool(int num_threads);
+  // cpus: one for each thread, or none; throws std::invalid_argument for one that may not be used.
+  explicit Pool(int num_threads, std::vector<int> cpus = {});
   ~Pool();
   Pool(const Pool&) = delete;
   Pool& operator=(const Pool&) = delete;
@@ -48,8 +51,10 @@ class Pool {
 
  private:
   void serve(int thread);
+  int cpu(int thread) const { return cpus_.empty() ? -1 : cpus_[thread]; }
   void wait_for_change(const std::atomic<uint32_t>& value, uint32_t seen);
   const int num_threads_;
+  const std::vector<int> cpus_;
   const int max_spins_;
   std::vector<std::thread> workers_;
   const std::function<void(int)>* work_ = nullptr;

@@ -6,6 +6,8 @@
 #include <stdexcept>
 #include <utility>
 
+#include "placement.h"
+
 namespace wazn {
 namespace {
 
@@ -103,6 +105,13 @@ void Program::end_segment(const std::string& name) {
   scratch_.clear();
   for (int thread = 0; thread < pool_->size(); ++thread)
     scratch_.push_back(allocate(scratch_bytes_));
+}
+
+int64_t Program::copied_bytes() { return wazn::copied_bytes(operations_); }
+
+void Program::copy_weights() {
+  wazn::copy_weights(operations_, *pool_);
+  check_weights();
 }
 
 void Program::open_cache(int64_t num_pages) {
@@ -214,6 +223,10 @@ void Program::run(int first_segment, int last_segment, const Step& step) {
   const int first = first_segment == 0 ? 0 : segment_ends_[first_segment - 1];
   const int last = segment_ends_[last_segment - 1];
   pool_->run([this, first, last](int thread) { work(thread, first, last); });
+  check_weights();
+}
+
+void Program::check_weights() const {
   for (const auto& memory : weights_)
     if (memory->is_lost())
       throw std::runtime_error(
@@ -280,37 +293,29 @@ void Program::execute(const RmsNorm& op, int index, int thread) {
 
 void Program::execute(const Linear& op, int index, int thread) {
   const int64_t rows = num_rows(index);
-  int64_t total = 0;
-  for (const Product& product : op.products) total += num_panels(product.weight->matrix.rows);
   // One pass over the weights is bound by memory: split evenly, in one piece per thread. More are
   // bound by computing: split by panel, whoever is free takes the next.
-  if (rows <= kernels_->tile) {
-    const Range panels = share(total, thread, pool_->size());
-    return multiply(op, rows, panels.first, panels.last, thread);
-  }
+  if (rows <= kernels_->tile)
+    return multiply(op, rows, own_panels(op, thread, pool_->size()), thread);
+  const int64_t total = own_panels(op, 0, 1).last;
   while (true) {
     const Range panels = take(next_task_[index], total, pool_->size());
     if (panels.first == panels.last) return;
-    multiply(op, rows, panels.first, panels.last, thread);
+    multiply(op, rows, panels, thread);
   }
 }
 
-// Panels [first, last) of the products laid end to end.
-void Program::multiply(const Linear& op, int64_t rows, int64_t first, int64_t last, int thread) {
+// Some panels of the products laid end to end.
+void Program::multiply(const Linear& op, int64_t rows, Range panels, int thread) {
   const auto kernel = exact_ ? kernels_->linear_exact : kernels_->linear;
-  int64_t begin = 0;
-  for (const Product& product : op.products) {
-    const Matrix& w = product.weight->matrix;
-    const int64_t from = std::max(first - begin, int64_t{0});
-    const int64_t to = std::min(last - begin, num_panels(w.rows));
-    begin += num_panels(w.rows);
-    if (from >= to) continue;
+  split(op.products, panels, [&](const Product& product, Range own) {
     const bool to_result = product.out == kLogits;
     const Output out = {to_result ? step_.result : buffers_[product.out].floats,
                         to_result ? step_.result_columns : buffers_[product.out].columns,
                         product.bias.empty() ? nullptr : product.bias.data(), product.accumulate};
-    kernel(w, buffers_[op.in], rows, from, to, out, scratch_[thread]->data());
-  }
+    kernel(product.weight->matrix, buffers_[op.in], rows, own.first, own.last, out,
+           scratch_[thread]->data());
+  });
 }
 
 void Program::execute(const Rope& op, int index, int thread) {

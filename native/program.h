@@ -124,6 +124,9 @@ class Program {
   BufferId add_buffer(int64_t columns, int64_t num_digits, int64_t copies = 1);
   void add(Operation operation);
   void end_segment(const std::string& name);  // operations since the last one
+  // Has products read copies of their weights that lie where the pool's threads run (placement.h).
+  int64_t copied_bytes();
+  void copy_weights();
   void open_cache(int64_t num_pages);
   // angles: (positions, head_dim / 2, 2) cosines and sines; must outlive the next step.
   void set_angles(const float* angles, int64_t num_positions);
@@ -152,6 +155,7 @@ class Program {
     int64_t partials;  // where its partial results are; -1: none
   };
   void check(const Step& step) const;
+  void check_weights() const;
   int64_t attention_group() const;
   void prepare(const Step& step);
   void add_tiles(int32_t sequence, int32_t first_row, int32_t num_rows, int64_t head_floats);
@@ -179,7 +183,7 @@ class Program {
   void contract(const ExpertsDown& op, int64_t rows, Range panels, int thread);
   void reserve(const Weight& weight, int64_t scratch_bytes);
   void quantize_row(BufferId id, int64_t row);
-  void multiply(const Linear& op, int64_t rows, int64_t first, int64_t last, int thread);
+  void multiply(const Linear& op, int64_t rows, Range panels, int thread);
   uint8_t* page(int64_t layer, int64_t id) const;
 
   const Kernels* kernels_;

@@ -17,11 +17,12 @@ PACKAGE = ROOT / "src" / "wazn"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 EVERY_PYTHON_FILE = [*SOURCES, *sorted((ROOT / "tests").rglob("*.py"))]
 
-BASE = {"errors", "settings", "machine"}  # modules that anyone may import
+BASE = {"errors", "settings", "machine", "topology"}  # modules that anyone may import
 MAY_IMPORT = {
     "errors": set[str](),
     "settings": {"errors"},
-    "machine": {"errors", "native"},
+    "topology": {"errors"},
+    "machine": {"errors", "native", "topology"},
     "text": {*BASE},
     "native": {*BASE},
     "weights": {*BASE, "native"},

@@ -15,6 +15,7 @@ def test_without_anything_set_the_defaults_hold(tmp_path: Path) -> None:
     assert settings.hf_endpoint == "https://huggingface.co"
     assert settings.ms_endpoint == "https://modelscope.cn"
     assert (settings.cache_limit, settings.hf_token, settings.offline) == (None, None, False)
+    assert settings.pin is False
 
 
 def test_the_folders_are_those_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -27,11 +28,14 @@ def test_the_folders_are_those_of_the_user(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_a_flag_wins_over_a_variable_over_the_file(tmp_path: Path) -> None:
     config = tmp_path / "wazn.toml"
-    config.write_text('home = "/file"\ncache = "/file"\noffline = true\ncache_limit = 5\n')
-    variables = {"WAZN_HOME": "/variable", "WAZN_CACHE": "/variable"}
+    config.write_text(
+        'home = "/file"\ncache = "/file"\noffline = true\ncache_limit = 5\npin = true\n'
+    )
+    variables = {"WAZN_HOME": "/variable", "WAZN_CACHE": "/variable", "WAZN_PIN": "off"}
     settings = load_settings(config, {"home": "/flag", "cache": None}, variables)
     assert (settings.home, settings.cache) == (Path("/flag"), Path("/variable"))
-    assert (settings.offline, settings.cache_limit) == (True, 5)
+    assert (settings.offline, settings.cache_limit, settings.pin) == (True, 5, False)
+    assert load_settings(config, {"pin": True}, variables).pin
 
 
 def test_the_users_configuration_folder_is_read(tmp_path: Path) -> None:

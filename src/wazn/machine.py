@@ -8,11 +8,11 @@ None, and a measured figure is measured.
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path("/")
+from wazn.topology import ROOT, parse_cpu_list, read_topology
 
 _KNOWN_FLAGS = (
     # x86-64, as the kernel spells them
@@ -72,7 +72,7 @@ def read_cpu(root: Path = ROOT) -> Cpu:
         name=_cpu_name(cpuinfo),
         logical_cpus=os.cpu_count() or 1,
         usable_cpus=len(usable),
-        usable_cores=_count_cores(root, usable),
+        usable_cores=len(read_topology(root).cores),
         quota=_cpu_quota(root),
         instruction_sets=tuple(flag for flag in _KNOWN_FLAGS if flag in present),
         caches=_read_caches(root, usable[0]),
@@ -134,23 +134,6 @@ def _cpu_name(cpuinfo: str) -> str:
     return "unknown CPU"
 
 
-def _parse_cpu_list(text: str) -> set[int]:
-    """``0-3,8`` → {0, 1, 2, 3, 8}."""
-    cpus: set[int] = set()
-    for first, last in re.findall(r"(\d+)(?:-(\d+))?", text):
-        cpus.update(range(int(first), int(last or first) + 1))
-    return cpus
-
-
-def _count_cores(root: Path, cpus: Sequence[int]) -> int:
-    """Physical cores among these logical CPUs: those that share a core count once."""
-    cores: set[frozenset[int] | int] = set()
-    for cpu in cpus:
-        siblings = _text(root / f"sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
-        cores.add(frozenset(_parse_cpu_list(siblings)) if siblings else cpu)
-    return max(1, len(cores))
-
-
 def _read_caches(root: Path, cpu: int) -> tuple[CacheLevel, ...]:
     found = []
     for index in sorted((root / f"sys/devices/system/cpu/cpu{cpu}/cache").glob("index*")):
@@ -159,7 +142,7 @@ def _read_caches(root: Path, cpu: int) -> tuple[CacheLevel, ...]:
         if level is None or size is None or (_text(index / "type") or "").startswith("Instr"):
             continue
         unit = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}[size.group(2)]
-        shared = _parse_cpu_list(_text(index / "shared_cpu_list") or "")
+        shared = parse_cpu_list(_text(index / "shared_cpu_list") or "")
         found.append(CacheLevel(level, int(size.group(1)) * unit, max(1, len(shared))))
     return tuple(found)
 

@@ -53,6 +53,7 @@ class Settings:
     ms_token: str | None = field(repr=False)
     openrouter_token: str | None = field(repr=False)
     offline: bool
+    pin: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +199,7 @@ SCHEMA: tuple[Setting, ...] = (
         ("OPENROUTER_API_KEY",),
     ),
     Setting("offline", "refuse every use of the network", _switch, _always(False)),
+    Setting("pin", "keep every thread of a model on a CPU of its own", _switch, _always(False)),
 )
 
 

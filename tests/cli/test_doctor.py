@@ -10,6 +10,7 @@ from tests.cli.command_line import Run
 from wazn.cli.doctor import estimate
 from wazn.errors import UnsupportedMachine
 from wazn.machine import CacheLevel, Cpu, Memory
+from wazn.topology import Core, Topology
 
 GB = 10**9
 
@@ -26,7 +27,9 @@ def invented_machine(monkeypatch: pytest.MonkeyPatch) -> None:
         instruction_sets=("avx2", "fma"),
         caches=(CacheLevel(1, 32 << 10, 2), CacheLevel(3, 16 << 20, 16)),
     )
+    cores = Topology(tuple(Core(0, (core, core + 8)) for core in range(4)))
     monkeypatch.setattr("wazn.cli.doctor.read_cpu", lambda: cpu)
+    monkeypatch.setattr("wazn.cli.doctor.read_topology", lambda: cores)
     monkeypatch.setattr(
         "wazn.cli.doctor.read_memory",
         lambda: Memory(total=12 * GB, available=8 * GB, limit=12 * GB),
@@ -43,7 +46,9 @@ def test_the_machine_is_described_as_the_process_may_use_it(wazn: Run) -> None:
     facts = {name: value.strip() for name, value in shown.items()}
     assert facts["CPU"] == "Model 9000"
     assert facts["cores"].startswith("4 usable, 8 of 16 logical CPUs, limited to 2.5")
+    assert facts["nodes"] == "node 0: 4 cores, CPUs 0-3, 8-11"
     assert facts["threads"] == "2"
+    assert facts["with --pin"] == "on CPUs 0-1"
     assert facts["caches"] == "L1 32 KiB shared by 2, L3 16 MiB shared by 16"
     assert facts["instruction sets"] == "avx2 fma"
     assert facts["kernels"] == "avx512 (available: avx512, avx2)"
@@ -69,6 +74,26 @@ def test_json_has_the_figures_in_bytes(wazn: Run) -> None:
     assert report["problems"] == []
     assert report["store"]["used_bytes"] == 0
     assert report["store"]["free_bytes"] > 0
+
+
+def test_json_says_where_cores_are_and_threads_would_go(wazn: Run) -> None:
+    report = json.loads(wazn("doctor", "--json").stdout)
+    assert report["topology"]["cores"][1] == {"node": 0, "cpus": [1, 9]}
+    assert report["pinned_cpus"] == [0, 1]
+
+
+def test_threads_that_span_nodes_are_remarked_with_the_alternative(
+    wazn: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "NUMA" not in wazn("doctor").stdout
+    cores = Topology((Core(0, (0,)), Core(1, (4,))))
+    monkeypatch.setattr("wazn.cli.doctor.read_topology", lambda: cores)
+    outcome = wazn("doctor")
+    assert outcome.status == 0
+    assert "node 0: 1 core, CPUs 0; node 1: 1 core, CPUs 4" in outcome.stdout
+    assert "on CPUs 0, 4" in outcome.stdout
+    assert "! 2 threads span 2 NUMA nodes. With --pin the weights are copied" in outcome.stdout
+    assert "The alternative is a worker per node" in outcome.stdout
 
 
 def test_what_is_stored_is_counted(wazn: Run) -> None:

@@ -365,11 +365,13 @@ def test_a_reference_is_resolved_by_the_store_and_a_path_is_not(
 
     monkeypatch.setattr(wazn.models.load, "load_model", load_model)
     monkeypatch.setattr(wazn.weights.store, "Store", Store)
-    LLM("tiny", threads=2, precision="exact", kv="float32", weights="q8").close()
+    LLM("tiny", threads=2, precision="exact", kv="float32", weights="q8", pin=True).close()
     LLM(Path("tiny")).close()
+    chosen = {"threads": 2, "precision": "exact", "kv": "float32", "weights": "q8", "pin": True}
+    usual = {"threads": None, "precision": "fast", "kv": "auto", "weights": "native", "pin": None}
     assert opened == [
-        ("/store/tiny", {"threads": 2, "precision": "exact", "kv": "float32", "weights": "q8"}),
-        ("tiny", {"threads": None, "precision": "fast", "kv": "auto", "weights": "native"}),
+        ("/store/tiny", chosen),
+        ("tiny", usual),
     ]
     assert caplog.messages == ["rounded", "rounded"]  # sentences for the user go to the logger
 

@@ -122,10 +122,16 @@ def random_weights(family: str, format: Format, seed: int = 0) -> PackedWeights:
 
 
 def random_model(
-    family: str, format: Format, *, threads: int = 1, exact: bool = False, pages: int = 64
+    family: str,
+    format: Format,
+    *,
+    threads: int = 1,
+    exact: bool = False,
+    pages: int = 64,
+    cpus: tuple[int, ...] = (),
 ) -> Model:
     decoder = FAMILIES[family](random_config(family))
     weights = random_weights(family, format)
-    model = Model(decoder, weights, Options(threads, exact, "auto"), TextParts())
+    model = Model(decoder, weights, Options(threads, exact, "auto", cpus), TextParts())
     model.open_cache(pages)
     return model

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -18,7 +19,12 @@ from tests.golden.build import tiny_directory
 from tests.golden.catalogue import LLAMA
 from wazn import LLM, Completion, SamplingParams
 from wazn.cli.main import run_command
+from wazn.engine.protocol import Load
+from wazn.errors import BadRequest
 from wazn.server.listener import open_listener
+from wazn.topology import Core, Topology, place, read_topology
+
+CORES = (Core(0, (0,)), Core(0, (1,)), Core(1, (2,)), Core(1, (3,)))
 
 
 @pytest.fixture(scope="module")
@@ -28,10 +34,10 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @contextmanager
-def serving(model: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def serving(model: Path, *flags: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """``wazn serve`` as a process, and the line it printed when it was ready."""
     command = [sys.executable, "-m", "wazn", "serve", str(model), "--port", "0"]
-    command += ["--threads", "1", "--memory", "64MiB"]
+    command += ["--threads", "1", "--memory", "64MiB", *flags]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
@@ -67,6 +73,47 @@ def test_a_real_model_says_over_http_what_it_says_in_python(model: Path) -> None
     assert whole.usage.prompt_tokens == expected.usage.prompt_tokens
     assert whole.usage.completion_tokens == len(expected.token_ids)
     assert caught.value.code == "context_length_exceeded"
+
+
+def test_a_workers_threads_are_pinned_and_the_servers_are_not(model: Path) -> None:
+    cpus = sorted(os.sched_getaffinity(0))
+    threads = str(len(cpus))
+    with serving(model, "--pin", "--threads", threads) as (process, _):
+        found = [
+            [os.sched_getaffinity(int(task.name)) for task in Path(f"/proc/{pid}/task").iterdir()]
+            for pid in (process.pid, *_children(process.pid))
+        ]
+    server, worker = found
+    assert all(affinity == set(cpus) for affinity in server)
+    pinned = [affinity for affinity in worker if affinity != set(cpus)]
+    assert sorted(map(sorted, pinned)) == [[cpu] for cpu in place(read_topology(), len(cpus))[1:]]
+
+
+def _children(pid: int) -> list[int]:
+    threads = Path(f"/proc/{pid}/task").iterdir()
+    return [int(child) for thread in threads for child in (thread / "children").read_text().split()]
+
+
+def test_workers_are_pinned_to_different_cpus_or_not_at_all(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[list[int] | None] = []
+
+    def refuse(loads: list[Load], _: object) -> None:
+        told.extend(load.cpus for load in loads)
+        raise BadRequest("that was all.")
+
+    monkeypatch.setattr("wazn.server.served_models.ServedModels", refuse)
+    monkeypatch.setattr("wazn.topology.read_topology", lambda: Topology(CORES))
+    complaint(capsys, "one", "two", "--threads", "2", "--pin")
+    assert told == [[0, 1], [2, 3]]
+    monkeypatch.setenv("WAZN_PIN", "yes")
+    complaint(capsys, "one", "--threads", "1")
+    complaint(capsys, "one", "--threads", "1", "--no-pin")
+    assert told[2:] == [[0], None]
+    message = complaint(capsys, "one", "two", "three", "--threads", "2")
+    assert message.startswith("wazn: 3 x 2 threads cannot each be pinned to one of the 4 CPUs")
+    assert "use at most 1 (--threads)" in message
 
 
 def complaint(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:

@@ -11,6 +11,7 @@ import contextlib
 import os
 import shutil
 import stat
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from wazn.cli.console import Waiting, print_facts, print_json, print_table
 from wazn.cli.options import JSONFlag
 from wazn.errors import UnsupportedMachine
 from wazn.machine import CacheLevel, Cpu, Memory, measure_bandwidth, read_cpu, read_memory
+from wazn.topology import Topology, format_cpus, place, read_topology
 from wazn.weights.disk import format_bytes
 
 PROBE_BYTES = 1 << 30  # far beyond any cache; four passes take under a second
@@ -77,6 +79,7 @@ class Examination:
     """Everything the command reports. ``problems`` keep wazn from running here at all."""
 
     cpu: Cpu
+    topology: Topology
     memory: Memory
     instruction_set: str | None
     available_instruction_sets: tuple[str, ...]
@@ -87,6 +90,11 @@ class Examination:
     estimates: tuple[Estimate, ...]
     problems: tuple[str, ...]
     remarks: tuple[str, ...]
+
+    @property
+    def pinned_cpus(self) -> tuple[int, ...]:
+        """Where ``--pin`` would put the threads, one each."""
+        return place(self.topology, self.cpu.useful_threads)
 
 
 def doctor(json: JSONFlag = False) -> None:
@@ -103,7 +111,8 @@ def doctor(json: JSONFlag = False) -> None:
     with Waiting("measuring"):
         found = examine()
     if json:
-        print_json({**asdict(found), "threads": found.cpu.useful_threads})
+        threads = {"threads": found.cpu.useful_threads, "pinned_cpus": found.pinned_cpus}
+        print_json({**asdict(found), **threads})
     else:
         _print(found)
     if found.problems:
@@ -115,20 +124,13 @@ def examine() -> Examination:
     from wazn.settings import load_settings
 
     settings = load_settings()
-    cpu, memory = read_cpu(), read_memory()
+    cpu, topology, memory = read_cpu(), read_topology(), read_memory()
     problems: list[str] = []
     chosen, available, bandwidth = _examine_native(cpu, memory, problems)
     pip = _find_pip()
-    remarks = (
-        []
-        if pip
-        else [
-            "pip is missing, so models that come as Python packages (smollm2 does) cannot be "
-            "fetched: 'python -m ensurepip' brings it back."
-        ]
-    )
     return Examination(
         cpu=cpu,
+        topology=topology,
         memory=memory,
         instruction_set=chosen,
         available_instruction_sets=available,
@@ -138,8 +140,26 @@ def examine() -> Examination:
         cache=_examine_folder(settings.cache),
         estimates=estimate(bandwidth, memory.available),
         problems=tuple(problems),
-        remarks=tuple(remarks),
+        remarks=tuple(_remarks(pip, topology, cpu.useful_threads)),
     )
+
+
+def _remarks(pip: str | None, topology: Topology, threads: int) -> Iterator[str]:
+    """What does not keep wazn from running, and is good to know."""
+    if pip is None:
+        yield (
+            "pip is missing, so models that come as Python packages (smollm2 does) cannot be "
+            "fetched: 'python -m ensurepip' brings it back."
+        )
+    nodes = topology.nodes(place(topology, threads))
+    if len(nodes) > 1:
+        yield (
+            f"{threads} threads span {len(nodes)} NUMA nodes. With --pin the weights are copied "
+            "into memory of the process, so that each node\nholds what its threads read; without "
+            "it, threads read from any node. The alternative is a worker per node:\n'wazn serve "
+            "MODEL OTHER --pin --threads N' with N as the cores of a node, or a server under "
+            "'numactl'."
+        )
 
 
 def estimate(bandwidth_bytes_s: float | None, available_bytes: int) -> tuple[Estimate, ...]:
@@ -181,10 +201,10 @@ def _find_pip() -> str | None:
 
 def _examine_folder(path: Path) -> Folder:
     used = 0
-    for place, _, names in os.walk(path):
+    for parent, _, names in os.walk(path):
         for name in names:
             with contextlib.suppress(FileNotFoundError):  # another process may be tidying up
-                status = os.lstat(os.path.join(place, name))
+                status = os.lstat(os.path.join(parent, name))
                 used += status.st_size if stat.S_ISREG(status.st_mode) else 0
     existing = next(folder for folder in (path, *path.parents) if folder.exists())
     return Folder(str(path), used, shutil.disk_usage(existing).free)
@@ -226,7 +246,9 @@ def _facts(found: Examination) -> list[tuple[str, str]]:
             f"{cpu.usable_cores} usable, {cpu.usable_cpus} of {cpu.logical_cpus} "
             f"logical CPUs{quota}",
         ),
+        ("nodes", _nodes(found.topology)),
         ("threads", f"{cpu.useful_threads}"),
+        ("with --pin", f"on CPUs {format_cpus(found.pinned_cpus)}"),
         ("caches", caches or "not stated"),
         ("instruction sets", " ".join(cpu.instruction_sets) or "not stated"),
         ("kernels", _kernels(found)),
@@ -242,6 +264,16 @@ def _facts(found: Examination) -> list[tuple[str, str]]:
         ("models", _folder_line(found.store)),
         ("cache", _folder_line(found.cache)),
     ]
+
+
+def _nodes(topology: Topology) -> str:
+    """``node 0: 4 cores, CPUs 0-7`` and so on."""
+    words = []
+    for node in topology.nodes(topology.cpus):
+        cores = [core for core in topology.cores if core.node == node]
+        cpus = format_cpus(sorted(cpu for core in cores for cpu in core.cpus))
+        words.append(f"node {node}: {len(cores)} core{'s' if len(cores) > 1 else ''}, CPUs {cpus}")
+    return "; ".join(words)
 
 
 def _cache_size(cache: CacheLevel) -> str:

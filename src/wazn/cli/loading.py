@@ -38,6 +38,7 @@ def open_llm(reference: str, options: EngineOptions) -> LLM:
             precision=options.precision,
             kv=options.kv,
             weights=options.weights,
+            pin=options.pin,
             listener=Listener(waiting.set_total, waiting.advance, waiting.note),
         )
         return LLM(model, context=options.context, memory=options.memory)

@@ -216,7 +216,7 @@ def _list_aliases(json: bool) -> None:
 def _print_program(path: Path) -> None:
     from wazn.models.load import load_model
 
-    loaded = load_model(path, threads=None, precision="fast", kv="auto")
+    loaded = load_model(path, threads=None, precision="fast", kv="auto", pin=False)
     try:
         print(loaded.describe_program())
     finally:

@@ -82,6 +82,10 @@ class EngineOptions:
     """How the model is loaded."""
 
     threads: Annotated[int | None, typer.Option(help="Threads; else one per usable core.")] = None
+    pin: Annotated[
+        bool | None,
+        typer.Option("--pin/--no-pin", help="Keep every thread on a CPU of its own."),
+    ] = None
     context: Annotated[
         int | None, typer.Option(help="Longest conversation, in tokens; else the model's maximum.")
     ] = None

@@ -64,7 +64,7 @@ def serve(asked: ServeOptions, engine: EngineOptions) -> None:
     from wazn.server.served_models import ServedModels
 
     check_exposure(asked.host, asked.api_key)
-    models = ServedModels([_load(name, engine) for name in asked.models], WorkerSettings())
+    models = ServedModels(_loads(asked.models, engine), WorkerSettings())
     listener.open_listener(asked.host, asked.port).close()  # known before a long download
     for name in asked.models:
         fetch(name)
@@ -82,16 +82,35 @@ def serve(asked: ServeOptions, engine: EngineOptions) -> None:
         asyncio.run(listener.serve(models, serving))
 
 
-def _load(name: str, engine: EngineOptions) -> Load:
+def _loads(names: list[str], engine: EngineOptions) -> list[Load]:
+    """What each worker is told; pinned ones get CPUs that no other worker has."""
     from wazn.engine.protocol import PROTOCOL_VERSION, Load
 
-    return Load(
-        PROTOCOL_VERSION,
-        name,
-        threads=engine.threads,
-        context=engine.context,
-        memory_bytes=engine.memory,
-        precision=engine.precision,
-        kv=engine.kv,
-        weights=engine.weights,
-    )
+    pinned = _cpus(len(names), engine)
+    return [
+        Load(
+            PROTOCOL_VERSION,
+            name,
+            threads=engine.threads,
+            context=engine.context,
+            memory_bytes=engine.memory,
+            precision=engine.precision,
+            kv=engine.kv,
+            weights=engine.weights,
+            cpus=cpus,
+        )
+        for name, cpus in zip(names, pinned, strict=True)
+    ]
+
+
+def _cpus(num_workers: int, engine: EngineOptions) -> list[list[int] | None]:
+    """CPUs to pin the threads of each worker to; None where they are free."""
+    from wazn.machine import read_cpu
+    from wazn.settings import load_settings
+    from wazn.topology import place_workers, read_topology
+
+    pin = load_settings().pin if engine.pin is None else engine.pin
+    if not pin:
+        return [None] * num_workers
+    threads = engine.threads or read_cpu().useful_threads
+    return [list(cpus) for cpus in place_workers(read_topology(), num_workers, threads)]

@@ -45,7 +45,8 @@ class LLM:
     None is as many as are useful. ``context``: longest prompt with answer in tokens, None is the
     model's maximum. ``memory``: bytes for the KV cache, None is free memory minus 2 GiB.
     ``weights``: those kept as floats as they are, or rounded to 8 or 4 bits; what that cost is said
-    through the logger ``wazn``.
+    through the logger ``wazn``. ``pin``: True keeps every thread on a CPU of its own, a list says
+    on which, None is the setting (off).
 
     Defaults of sampling and the meaning of every parameter: ``SamplingParams``. Raises subclasses
     of ``WaznError`` for whatever a caller or a file can get wrong.
@@ -60,9 +61,12 @@ class LLM:
         precision: Literal["fast", "exact"] = "fast",
         kv: Literal["auto", "float32", "float16", "int8"] = "auto",
         weights: Literal["native", "q8", "q4"] = "native",
+        pin: bool | Sequence[int] | None = None,
     ) -> None:
         if isinstance(model, str | Path):
-            model = _load(model, threads=threads, precision=precision, kv=kv, weights=weights)
+            model = _load(
+                model, threads=threads, precision=precision, kv=kv, weights=weights, pin=pin
+            )
         self.model = model
         try:
             self.engine = Engine(model, context, memory)

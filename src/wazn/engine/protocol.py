@@ -27,7 +27,10 @@ class Message(msgspec.Struct, frozen=True, tag_field="type", tag=str.lower):
 
 
 class Load(Message, frozen=True):
-    """Server: the first message; what to load and how (``LLM``'s arguments)."""
+    """Server: the first message; what to load and how (``LLM``'s arguments).
+
+    ``cpus``: where to pin the threads, None leaves them free, whatever the settings say.
+    """
 
     protocol: int
     model: str
@@ -37,6 +40,7 @@ class Load(Message, frozen=True):
     precision: Literal["fast", "exact"] = "fast"
     kv: Literal["auto", "float32", "float16", "int8"] = "auto"
     weights: Literal["native", "q8", "q4"] = "native"
+    cpus: list[int] | None = None
 
 
 class Submit(Message, frozen=True):

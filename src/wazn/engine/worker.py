@@ -222,6 +222,7 @@ def open_llm(load: Load) -> WorkerLLM:
         precision=load.precision,
         kv=load.kv,
         weights=load.weights,
+        pin=load.cpus or False,
     )
 
 

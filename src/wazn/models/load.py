@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from wazn.errors import BadRequest
+from wazn.errors import BadRequest, DoesNotFit
 from wazn.machine import available_memory, read_cpu
 from wazn.models.checkpoint import Checkpoint, open_checkpoint
 from wazn.models.model import KV_FORMATS, Model, Options, TextParts
 from wazn.models.rehearsal import check_tensors
 from wazn.models.text_parts import read_text_parts
 from wazn.settings import Settings, load_settings
+from wazn.topology import check_cpus, place, read_topology
 from wazn.weights.catalog import ADVICE
 from wazn.weights.choice import WEIGHTS, Weights
 from wazn.weights.disk import format_bytes
@@ -23,6 +24,7 @@ from wazn.weights.packed_cache import PackedCache, PackingOptions
 
 Precision = Literal["fast", "exact"]
 Kv = Literal["auto", "float32", "float16", "int8"]
+Pin = bool | Sequence[int] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +43,19 @@ def load_model(
     precision: Precision = "fast",
     kv: Kv = "auto",
     weights: Weights = "native",
+    pin: Pin = None,
     settings: Settings | None = None,
     listener: Listener | None = None,
 ) -> Model:
     """Load a GGUF file or a Hugging Face directory.
 
     ``weights``: matrices of floats as they are ("native"), or rounded to 8 or 4 bits ("q8", "q4").
-    Raises BadRequest for an option, BadFile, UnsupportedModel or ModelNotFound for the checkpoint.
+    ``pin``: True or a CPU for each thread; None is the setting. Threads on several NUMA nodes get
+    a copy of the weights. Raises BadRequest for an option, DoesNotFit for that copy, BadFile,
+    UnsupportedModel or ModelNotFound for the checkpoint.
     """
-    options = _checked(threads, precision, kv)
+    settings = settings or load_settings()
+    options = _checked(threads, precision, kv, settings.pin if pin is None else pin)
     if weights not in WEIGHTS:
         raise BadRequest(f"weights is {weights!r}; it can be {', '.join(map(repr, WEIGHTS))}")
     checkpoint = open_checkpoint(path, weights)
@@ -57,11 +63,11 @@ def load_model(
         check_tensors(checkpoint)
         with ThreadPoolExecutor(1) as reader:  # the tokenizer is read while weights are packed
             text = reader.submit(read_text_parts, checkpoint)
-            packed = _packed(
-                checkpoint, options, settings or load_settings(), listener or Listener()
-            )
+            packed = _packed(checkpoint, options, settings, listener or Listener())
             parts = _advised(text.result(), packed)
-        return Model(checkpoint.decoder, packed, options, parts)
+        model = Model(checkpoint.decoder, packed, options, parts)
+        _spread(model, listener or Listener())
+        return model
     finally:
         checkpoint.close()
 
@@ -112,13 +118,42 @@ def _warn_of_size(checkpoint: Checkpoint, num_bytes: int, listener: Listener) ->
     )
 
 
-def _checked(threads: int | None, precision: str, kv: str) -> Options:
+def _spread(model: Model, listener: Listener) -> None:
+    """Copy the weights if the pinned threads of a model span NUMA nodes; DoesNotFit without room.
+
+    The model is closed then.
+    """
+    nodes = read_topology().nodes(model.options.cpus) if model.options.cpus else ()
+    if len(nodes) < 2:
+        return
+    need, free = model.copied_bytes, available_memory()
+    if need > free:
+        model.close()
+        raise DoesNotFit(
+            f"threads pinned to {len(nodes)} NUMA nodes need a copy of the weights there: "
+            f"{format_bytes(need)}, and {format_bytes(free)} of memory are free. Use fewer threads "
+            "(--threads), so that one node has them all, or do without pinning."
+        )
+    listener.notify(
+        f"copying {format_bytes(need)} of weights, so that each of {len(nodes)} NUMA nodes "
+        "has what its threads read"
+    )
+    model.copy_weights()
+
+
+def _checked(threads: int | None, precision: str, kv: str, pin: bool | Sequence[int]) -> Options:
     if precision not in ("fast", "exact"):
         raise BadRequest(f"precision is {precision!r}; it can be 'fast' or 'exact'")
     if kv not in KV_FORMATS:
         raise BadRequest(f"kv is {kv!r}; it can be {', '.join(map(repr, KV_FORMATS))}")
+    if not isinstance(pin, bool | Sequence):
+        raise BadRequest(f"pin is {pin!r:.40}; it can be True, False or a list of CPUs")
+    named = () if isinstance(pin, bool) else check_cpus(read_topology(), pin)
     if threads is None:
-        threads = read_cpu().useful_threads
+        threads = len(named) or read_cpu().useful_threads
     if not 1 <= threads <= 1024:
         raise BadRequest(f"threads is {threads}; it can be 1 to 1024")
-    return Options(threads, precision == "exact", kv)
+    if named and len(named) != threads:
+        raise BadRequest(f"pin names {len(named)} CPUs for {threads} threads; give one for each")
+    cpus = place(read_topology(), threads) if pin is True else named
+    return Options(threads, precision == "exact", kv, cpus)

@@ -43,11 +43,12 @@ int8 where its whole loss was measured and within bounds (docs/performance.md, q
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How to run a model. ``threads`` are threads of the native pool."""
+    """How to run a model. ``threads`` are threads of the native pool, each on one of ``cpus``."""
 
     threads: int
     exact: bool
     kv: str
+    cpus: tuple[int, ...] = ()  # empty: wherever Linux puts them
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +89,10 @@ class Model:
             kv_format=self.kv_format,
             rope_interleaved=self.config.rope_interleaved,
         )
-        self.pool = native.Pool(options.threads)
+        self.pool = native.Pool(options.threads, options.cpus)
         lowered = lower(decoder.record(weights), shape, self.pool)
         self._program, self._listing, self._operations = lowered
+        self._is_copied = False
         self._num_layers_end = 1 + self.config.num_layers
         self._angles = Angles(self.config)
         self._logits = np.empty((0, self.config.vocab_size), np.float32)
@@ -108,8 +110,25 @@ class Model:
 
     @property
     def weight_bytes(self) -> int:
-        """Bytes of the packed weights."""
-        return packed_size(self.weights.places)
+        """Bytes of the packed weights that steps read where they were packed, not in a copy."""
+        copied = self.copied_bytes if self._is_copied else 0
+        return max(0, packed_size(self.weights.places) - copied)
+
+    @property
+    def copied_bytes(self) -> int:
+        """Bytes that ``copy_weights`` takes."""
+        return self._program.copied_bytes
+
+    def copy_weights(self) -> None:
+        """Have products read a copy of their weights, each part on its thread's NUMA node.
+
+        For pinned threads; EngineFailed if the packed file is lost meanwhile.
+        """
+        try:
+            self._program.copy_weights()
+        except RuntimeError as error:
+            raise EngineFailed(str(error)) from error
+        self._is_copied = True
 
     def open_cache(self, num_pages: int) -> None:
         """Reserve address space for KV pages; memory is taken when a page is first written."""
