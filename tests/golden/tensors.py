@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from tests.golden import later_families
 from tests.golden.weights import normal
 
 Config: TypeAlias = Mapping[str, Any]
@@ -39,6 +40,11 @@ def shapes(config: Config) -> dict[str, tuple[int, ...]]:
     for index in range(config["num_hidden_layers"]):
         layer = f"model.layers.{index}."
         found[layer + "input_layernorm.weight"] = (hidden,)
+        if later_families.has_shapes(config):
+            own = later_families.layer_shapes(config, index)
+            found |= {layer + name: shape for name, shape in own.items()}
+            found[layer + "post_attention_layernorm.weight"] = (hidden,)
+            continue
         for name, rows, columns in (
             ("q", queries, hidden),
             ("k", keys, hidden),
@@ -84,10 +90,17 @@ def _network(prefix: str, hidden: int, width: int) -> dict[str, tuple[int, ...]]
 
 def draw(config: Config, seed: int) -> Tensors:
     """All weights in float32, a function of ``seed`` and each tensor's name."""
-    return {name: _draw_one(f"{seed}/{name}", shape) for name, shape in shapes(config).items()}
+    is_centred = config["model_type"].startswith(("qwen3_next", "qwen3_5"))  # norms around 0
+    return {
+        name: _draw_one(f"{seed}/{name}", shape)
+        - np.float32(is_centred and name.endswith("norm.weight") and "linear_attn" not in name)
+        for name, shape in shapes(config).items()
+    }
 
 
 def _draw_one(name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    if name.endswith(("A_log", "dt_bias", "e_score_correction_bias")):
+        return normal(name, shape, 0.3 if name.endswith("bias") else 0.7)
     if name.endswith("norm.weight"):
         middle = 1.5 if name.endswith(("q_norm.weight", "k_norm.weight")) else 1.0
         return middle + normal(name, shape, 0.25)

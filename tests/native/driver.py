@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 NATIVE = ROOT / "native"
 HERE = Path(__file__).parent
 OBJECTS = ROOT / "build" / "kernel-driver"
-KERNELS = ("kernels.cpp", "linear_4bit.cpp", "linear_other.cpp", "linear_wide.cpp")
+KERNELS = ("kernels.cpp", "layers.cpp", "linear_4bit.cpp", "linear_other.cpp", "linear_wide.cpp")
 FLAGS = ("-std=c++20", "-Wall", "-Wextra", "-ffp-contract=off", f"-I{NATIVE}")
 AVX2 = ("-mavx2", "-mfma", "-mf16c")
 AVX512 = ("-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512vnni")

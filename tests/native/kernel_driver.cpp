@@ -168,7 +168,7 @@ Data swiglu(const Case& c) {
 // heads, size of a head, interleaved; x of one row, angles.
 Data rope(const Case& c) {
   Data out = c.arrays.at(0);
-  kernels().rope((float*)out.data(), c[0], c[1], c.array<float>(1), c[2]);
+  kernels().rope((float*)out.data(), c.array<float>(1), {c[0], c[1], c[1], c[2] != 0, false});
   return out;
 }
 

@@ -2,16 +2,20 @@
 
 The header is checked as the format defines it: tensors cover the data without holes or overlaps,
 and each has as many bytes as its shape and dtype say. Tensors are read by position, never mapped.
-It refuses to know architectures; only floating-point dtypes that need no scales are readable.
+It refuses to know architectures; floating-point dtypes that need no scales are readable, and whole
+numbers, which are read as float32 if that can hold them.
 """
 
 import math
 import os
 import struct
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from wazn.errors import BadFile, ModelNotFound, UnsupportedModel
 from wazn.weights.bounded_json import parse_object
@@ -31,15 +35,24 @@ INDEX_NAME = "model.safetensors.index.json"
 SINGLE_NAME = "model.safetensors"
 
 _FORMATS = {"F32": Format.F32, "F16": Format.F16, "BF16": Format.BF16}
+_INTEGER_BYTES = {"I32": 4, "I64": 8}
+_FLOAT32_INTEGERS = 1 << 24  # up to which float32 holds every whole number
 _ENTRY_KEYS = {"dtype", "shape", "data_offsets"}
 _LENGTH = struct.Struct("<Q")
+
+
+@dataclass(frozen=True, slots=True)
+class _Integers(TensorInfo):
+    """A tensor of whole numbers of ``size`` bytes each, as it is in the file."""
+
+    size: int
 
 
 class Safetensors(FileContainer):
     """An open ``.safetensors`` file, or a directory with one or with an index and its shards.
 
     Where there is an index, it decides: tensors that it does not list are left out.
-    Raises BadFile, UnsupportedModel (a dtype other than F32, F16, BF16) or ModelNotFound.
+    Raises BadFile, UnsupportedModel (a dtype other than F32, F16, BF16, I32, I64) or ModelNotFound.
     """
 
     def __init__(self, path: Path | str) -> None:
@@ -53,8 +66,28 @@ class Safetensors(FileContainer):
                 tensors = _read_header(files[0])
             else:
                 files, tensors = _open_shards(path, opened)
-            super().__init__(files, tensors)
+            integers = {n: info for n, info in tensors.items() if isinstance(info, _Integers)}
+            self._integers = FileContainer(files, integers)
+            super().__init__(files, tensors | {n: _as_floats(i) for n, i in integers.items()})
             opened.pop_all()
+
+    def read(self, name: str, start_row: int = 0, stop_row: int | None = None) -> NDArray[np.uint8]:
+        """Packed rows of a tensor viewed as 2-D; BadFile, too, for a number too large to hold."""
+        info = self._integers.tensors.get(name)
+        if not isinstance(info, _Integers):
+            return super().read(name, start_row, stop_row)
+        numbers = self._integers.read(name, start_row, stop_row).view(f"<i{info.size}")
+        if (abs(numbers) > _FLOAT32_INTEGERS).any():
+            raise BadFile(
+                f"{self.paths[info.file]}: tensor {quoted(name)} has a whole number beyond "
+                f"{_FLOAT32_INTEGERS}, which no table of a model needs"
+            )
+        return numbers.astype("<f4").view(np.uint8)
+
+
+def _as_floats(info: _Integers) -> TensorInfo:
+    num_bytes = math.prod(info.shape) * Format.F32.block_bytes
+    return TensorInfo(info.name, info.shape, info.format, info.file, info.offset, num_bytes)
 
 
 def _open_shards(
@@ -150,11 +183,13 @@ def _read_entry(file: WeightFile, name: str, entry: object, data_start: int) -> 
     field = f"tensor {quoted(name)}"
     if not isinstance(entry, dict) or entry.keys() != _ENTRY_KEYS:
         raise _bad(file, field, "is not described by just dtype, shape and data_offsets")
-    format = _FORMATS.get(str(entry["dtype"]))
+    size = _INTEGER_BYTES.get(str(entry["dtype"]), 0)
+    format = Format.F32 if size else _FORMATS.get(str(entry["dtype"]))
     if format is None:
         raise UnsupportedModel(
             f"{file.path}: {field} has dtype {quoted(str(entry['dtype']))}, wazn reads "
-            f"{', '.join(_FORMATS)}; choose a copy of this model in one of these"
+            f"{', '.join((*_FORMATS, *_INTEGER_BYTES))}; choose a copy of this model in one of "
+            "these"
         )
     shape = _integers(entry["shape"])
     if shape is None or len(shape) > MAX_DIMENSIONS or 0 in shape:
@@ -167,12 +202,15 @@ def _read_entry(file: WeightFile, name: str, entry: object, data_start: int) -> 
     start, end = offsets
     if data_start + end > file.size:
         raise _bad(file, field, f"ends at byte {data_start + end}, the file has {file.size}")
-    num_bytes = math.prod(shape) * format.block_bytes
+    num_bytes = math.prod(shape) * (size or format.block_bytes)
     if num_bytes != end - start:
         raise _bad(
             file, field, f"has {end - start} bytes, its shape {list(shape)} needs {num_bytes}"
         )
-    return TensorInfo(name, shape, format, 0, data_start + start, num_bytes)
+    place = 0, data_start + start, num_bytes
+    if size:
+        return _Integers(name, shape, format, *place, size)
+    return TensorInfo(name, shape, format, *place)
 
 
 def _integers(value: Any) -> tuple[int, ...] | None:
