@@ -113,10 +113,13 @@ void Program::add(Operation operation) {
       reserve(*weight, expert_scratch_bytes(weight->matrix.columns, max_rows_));
   if (auto* down = std::get_if<ExpertsDown>(&operation))
     reserve(*down->weight, expert_scratch_bytes(down->weight->matrix.columns, max_rows_));
-  if (auto* rope = std::get_if<Rope>(&operation)) {
-    rope_widths_.resize(std::max<size_t>(rope_widths_.size(), rope->table + 1));
-    rope_widths_[rope->table] = rope->width;
-  }
+  const auto needs_angles = [this](int64_t table, int64_t width) {
+    rope_widths_.resize(std::max<size_t>(rope_widths_.size(), table + 1));
+    rope_widths_[table] = width;
+  };
+  if (auto* rope = std::get_if<Rope>(&operation)) needs_angles(rope->table, rope->width);
+  if (auto* compress = std::get_if<Compress>(&operation))
+    needs_angles(compress->table, compress->rope.width);
   if (auto* grouped = std::get_if<GroupedLinear>(&operation))
     reserve(*grouped->weight, grouped_scratch_bytes(grouped->weight->matrix.columns, max_rows_));
   if (auto* latent = std::get_if<AttendLatent>(&operation))
@@ -190,7 +193,9 @@ void Program::check(const Step& step) const {
         (table >= angles_.size() || angles_[table].width != rope_widths_[table]))
       reject("there are no angles of the width " + std::to_string(rope_widths_[table]));
   int64_t num_positions = INT64_MAX;
-  for (const Angles& table : angles_) num_positions = std::min(num_positions, table.num_positions);
+  for (const Angles& table : angles_)
+    if (table.width) num_positions = std::min(num_positions, table.num_positions);
+  if (num_positions == INT64_MAX) num_positions = 0;
   for (int64_t s = 0; s < step.num_sequences; ++s) {
     const int64_t count = step.row_starts[s + 1] - (int64_t)step.row_starts[s];
     const int64_t first = step.first_positions[s], last = first + count - 1;

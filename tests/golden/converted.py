@@ -15,6 +15,7 @@ from tests.golden.tensors import Config, Tensors
 _ARCHITECTURES = {
     "deepseek_v2": "deepseek2",
     "deepseek_v3": "deepseek2",
+    "deepseek_v32": "deepseek32",
     "qwen3_next": "qwen3next",
     "qwen3_5_text": "qwen35",
     "qwen3_5_moe_text": "qwen35moe",
@@ -47,6 +48,11 @@ _NAMES = {
     "linear_attn.dt_bias": "ssm_dt.bias",
     "linear_attn.norm.weight": "ssm_norm.weight",
     "linear_attn.out_proj.weight": "ssm_out.weight",
+    "self_attn.indexer.wq_b.weight": "indexer.attn_q_b.weight",
+    "self_attn.indexer.wk.weight": "indexer.attn_k.weight",
+    "self_attn.indexer.k_norm.weight": "indexer.k_norm.weight",
+    "self_attn.indexer.k_norm.bias": "indexer.k_norm.bias",
+    "self_attn.indexer.weights_proj.weight": "indexer.proj.weight",
     "mlp.gate.weight": "ffn_gate_inp.weight",
     "mlp.gate.e_score_correction_bias": "exp_probs_b.bias",
     "mlp.shared_expert_gate.weight": "ffn_gate_inp_shexp.weight",
@@ -56,11 +62,6 @@ _NAMES = {
 def is_converted(config: Config) -> bool:
     """Whether files of this family are made here."""
     return config["model_type"] in _ARCHITECTURES
-
-
-def has_gguf(config: Config) -> bool:
-    """Whether the gguf package knows this family."""
-    return config["model_type"] != "deepseek_v32"
 
 
 def new_writer(config: Config, path: Path) -> GGUFWriter:
@@ -113,9 +114,13 @@ def _add_deepseek(writer: GGUFWriter, config: Config, rope: Config) -> None:
     writer.add_expert_weights_scale(config["routed_scaling_factor"])
     if config["norm_topk_prob"]:
         writer.add_expert_weights_norm(True)
-    writer.add_uint32(
-        "deepseek2.expert_gating_func", 2 if config["scoring_func"] == "sigmoid" else 1
-    )
+    family = _ARCHITECTURES[config["model_type"]]
+    gating = 2 if config["scoring_func"] == "sigmoid" else 1
+    writer.add_uint32(f"{family}.expert_gating_func", gating)
+    if "index_topk" in config:
+        writer.add_uint32(f"{family}.attention.indexer.head_count", config["index_n_heads"])
+        writer.add_uint32(f"{family}.attention.indexer.key_length", config["index_head_dim"])
+        writer.add_uint32(f"{family}.attention.indexer.top_k", config["index_topk"])
 
 
 def _add_qwen(writer: GGUFWriter, config: Config, rope: Config) -> None:
@@ -210,7 +215,7 @@ def _tiled(config: Config, rest: str, values: NDArray[np.float32]) -> NDArray[np
     keys, heads = config["linear_num_key_heads"], config["linear_num_value_heads"]
     size = config["linear_value_head_dim"]
     order = np.arange(heads).reshape(keys, -1).T.reshape(-1)
-    rows = (order[:, None] * size + np.arange(size)).reshape(-1)
+    rows: NDArray[np.int64] = (order[:, None] * size + np.arange(size)).reshape(-1)
     before = 2 * keys * config["linear_key_head_dim"]
     match rest:
         case "linear_attn.in_proj_qkv.weight" | "linear_attn.conv1d.weight":
@@ -218,7 +223,7 @@ def _tiled(config: Config, rest: str, values: NDArray[np.float32]) -> NDArray[np
         case "linear_attn.in_proj_z.weight":
             return values[rows]
         case "linear_attn.out_proj.weight":
-            return values[:, rows]
+            return np.take(values, rows, axis=1)
         case "linear_attn.in_proj_a.weight" | "linear_attn.in_proj_b.weight":
             return values[order]
         case "linear_attn.A_log" | "linear_attn.dt_bias":

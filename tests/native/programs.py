@@ -10,6 +10,7 @@ from wazn import native
 from wazn.weights.formats import Format
 
 Floats = NDArray[np.float32]
+F32 = Format.F32
 Raw = NDArray[np.uint8]
 
 

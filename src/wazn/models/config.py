@@ -113,6 +113,16 @@ class Facts:
             )
         return value
 
+    def gguf_layers(self) -> int:
+        """How many layers a GGUF file has, without those of a draft head behind them."""
+        count = self.integer("block_count", "layers")
+        drafts = self.values.get("nextn_predict_layers", 0)
+        if type(drafts) is not int or not 0 <= drafts < count:
+            raise BadFile(
+                f"{self.where}: nextn_predict_layers is {str(drafts)[:60]!r} of {count} layers"
+            )
+        return count - drafts
+
     def number(self, key: str, default: float | None = None) -> float:
         value = self.values.get(key, default)
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
@@ -273,38 +283,40 @@ def from_gguf(
     num_heads = facts.integer("attention.head_count", "heads")
     hidden_size = facts.integer("embedding_length", "size")
     head_dim = facts.integer("attention.key_length", "size", max(1, hidden_size // num_heads))
-    latent = latent_from_gguf(facts, family)
-    delta = delta_from_gguf(facts, family)
-    experts = experts_from_gguf(facts, family)
-    for key in () if latent or delta else ("rope.dimension_count", "attention.value_length"):
-        if values.get(key, head_dim) != head_dim:
-            raise UnsupportedModel(
-                f"{where}: {prefix}{key} is {str(values[key])[:60]}, and only the head size "
-                f"{head_dim} is supported"
-            )
     context_length = facts.integer("context_length", "context")
-    return checked(
-        Config(
-            family=family,
-            num_layers=facts.integer("block_count", "layers"),
-            hidden_size=hidden_size,
-            intermediate_size=_intermediate_size(facts, "feed_forward_length", experts),
-            num_heads=num_heads,
-            num_kv_heads=facts.integer("attention.head_count_kv", "heads", num_heads),
-            head_dim=head_dim,
-            vocab_size=vocab_size,
-            context_length=context_length,
-            norm_eps=facts.number("attention.layer_norm_rms_epsilon"),
-            rope_theta=facts.number("rope.freq_base", 10000.0),
-            rope_scaling=_scaling_from_gguf(facts, rope_factors, context_length),
-            rope_interleaved=rope_interleaved,
-            experts=experts,
-            delta=delta,
-            latent=latent,
-            rotary_dim=facts.integer("rope.dimension_count", "size") if latent or delta else None,
-        ),
-        where,
+    experts = experts_from_gguf(facts, family)
+    config = Config(
+        family=family,
+        num_layers=facts.gguf_layers(),
+        hidden_size=hidden_size,
+        intermediate_size=_intermediate_size(facts, "feed_forward_length", experts),
+        num_heads=num_heads,
+        num_kv_heads=facts.integer("attention.head_count_kv", "heads", num_heads),
+        head_dim=head_dim,
+        vocab_size=vocab_size,
+        context_length=context_length,
+        norm_eps=facts.number("attention.layer_norm_rms_epsilon"),
+        rope_theta=facts.number("rope.freq_base", 10000.0),
+        rope_scaling=_scaling_from_gguf(facts, rope_factors, context_length),
+        rope_interleaved=rope_interleaved,
+        experts=experts,
     )
+    return checked(_with_special_layers_of_gguf(config, facts), where)
+
+
+def _with_special_layers_of_gguf(config: Config, facts: Facts) -> Config:
+    latent = latent_from_gguf(facts, config.family)
+    delta = delta_from_gguf(facts, config.family)
+    if latent or delta:
+        rotary = facts.integer("rope.dimension_count", "size")
+        return replace(config, latent=latent, delta=delta, rotary_dim=rotary)
+    for key in ("rope.dimension_count", "attention.value_length"):
+        if (value := facts.values.get(key, config.head_dim)) != config.head_dim:
+            raise UnsupportedModel(
+                f"{facts.where}.{key} is {str(value)[:60]}, and only the head size "
+                f"{config.head_dim} is supported"
+            )
+    return config
 
 
 def _intermediate_size(facts: Facts, key: str, experts: ExpertConfig | None) -> int:

@@ -5,7 +5,7 @@ Both readers return None for models without them. They know config.json and GGUF
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -80,14 +80,14 @@ def delta_from_gguf(facts: Facts, family: str) -> DeltaConfig | None:
     """From GGUF metadata without the family's prefix."""
     if family not in GGUF_FAMILIES:
         return None
-    num_layers = facts.integer("block_count", "layers")
+    num_layers = facts.gguf_layers()
     recurrent = facts.values.get("attention.recurrent_layers")
     if recurrent is None:
         interval = facts.integer("full_attention_interval", "layers", _INTERVAL)
         full_layers = _every(interval, num_layers)
     else:
-        kinds = [bool(flag) for flag in recurrent] if isinstance(recurrent, list | tuple) else []
-        full_layers = tuple(not flag for flag in kinds)
+        flags = list(recurrent)[:num_layers] if isinstance(recurrent, Sequence) else []
+        full_layers = tuple(not flag for flag in flags)
     value_heads = facts.integer("ssm.time_step_rank", "heads")
     inner = facts.integer("ssm.inner_size", "size")
     if inner % value_heads or len(full_layers) != num_layers:

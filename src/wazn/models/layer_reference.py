@@ -236,18 +236,18 @@ def hyper_weights(x: Floats, scales: Floats, biases: Floats, config: HyperConfig
     taken = sigmoid(logits[:, :n]) + np.float32(eps)
     added = np.float32(2) * sigmoid(logits[:, n : 2 * n])
     shares = softmax(logits[:, 2 * n :].reshape(-1, n)).reshape(-1, n, n)
-    mix: Floats = _divided((shares + np.float32(eps)).astype(np.float32), 1, eps)
+    mix = _divided(shares + np.float32(eps), 1, eps)
     for _ in range(config.iterations - 1):
         mix = _divided(_divided(mix, 2, eps), 1, eps)
     return np.concatenate([taken, added, mix.reshape(len(x), -1)], axis=1)
 
 
 def _divided(mix: Floats, axis: int, eps: float) -> Floats:
-    total = np.zeros(mix.shape[:1] + mix.shape[2:], np.float32)
+    total: Floats = np.zeros((len(mix), mix.shape[2]), np.float32)
     for part in np.moveaxis(mix, axis, 0):
-        total = total + part
-    divided: Floats = mix / np.expand_dims(total + np.float32(eps), axis)
-    return divided
+        total += part
+    sums: Floats = np.expand_dims(total + np.float32(eps), axis)
+    return mix / sums
 
 
 def collapse(streams: Floats, weights: Floats) -> Floats:
