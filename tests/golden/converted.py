@@ -64,6 +64,11 @@ def is_converted(config: Config) -> bool:
     return config["model_type"] in _ARCHITECTURES
 
 
+def has_gguf(config: Config) -> bool:
+    """Whether there are GGUF files of this family here."""
+    return str(config["model_type"]) != "deepseek_v4"
+
+
 def new_writer(config: Config, path: Path) -> GGUFWriter:
     """A file with the metadata of a configuration, without tensors and vocabulary."""
     writer = GGUFWriter(path, _ARCHITECTURES[config["model_type"]])

@@ -1,14 +1,11 @@
-"""Tiny models of DeepSeek and of Qwen's linear attention: configurations, and shapes of tensors.
+"""Tiny models of DeepSeek and of Qwen's linear attention, as ``catalogue`` has the others.
 
-As ``catalogue`` and ``tensors`` are for the families with plain attention; longer than every
-window, selection and convolution that they have.
+The stored sequence is longer than every window, selection and convolution that they have.
 """
 
 from typing import Any
 
 from tests.golden.catalogue import COMMON, Tiny
-
-Shapes = dict[str, tuple[int, ...]]
 
 _DEEPSEEK: dict[str, Any] = {
     **COMMON,
@@ -225,6 +222,70 @@ QWEN3_5_MOE = Tiny(
     seed=6,
 )
 
+# Windows, compressed rows of both kinds past the selection, and experts named by token ids.
+DEEPSEEK_V4 = Tiny(
+    name="deepseek_v4",
+    vocabulary="qwen2",
+    config={
+        **COMMON,
+        "architectures": ["DeepseekV4ForCausalLM"],
+        "model_type": "deepseek_v4",
+        "hidden_size": 64,
+        "num_hidden_layers": 4,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 1,
+        "head_dim": 32,
+        "partial_rotary_factor": 0.25,
+        "q_lora_rank": 32,
+        "o_groups": 2,
+        "o_lora_rank": 24,
+        "layer_types": [
+            "sliding_attention",
+            "compressed_sparse_attention",
+            "heavily_compressed_attention",
+            "compressed_sparse_attention",
+        ],
+        "compress_rates": {"compressed_sparse_attention": 4, "heavily_compressed_attention": 24},
+        "sliding_window": 16,
+        "index_n_heads": 32,
+        "index_head_dim": 16,
+        "index_topk": 8,
+        "mlp_layer_types": ["hash_moe", "moe", "moe", "moe"],
+        "n_routed_experts": 8,
+        "num_experts_per_tok": 3,
+        "moe_intermediate_size": 40,
+        "n_shared_experts": 1,
+        "routed_scaling_factor": 1.5,
+        "scoring_func": "sqrtsoftplus",
+        "norm_topk_prob": True,
+        "swiglu_limit": 1.5,
+        "hc_mult": 3,
+        "hc_sinkhorn_iters": 20,
+        "hc_eps": 1e-6,
+        "rms_norm_eps": 1e-6,
+        "tie_word_embeddings": False,
+        "bos_token_id": 305,
+        "eos_token_id": 307,
+        "rope_theta": 10000.0,
+        "compress_rope_theta": 160000.0,
+        "rope_parameters": {
+            "rope_type": "yarn",
+            "factor": 8.0,
+            "original_max_position_embeddings": 64,
+            "beta_fast": 32.0,
+            "beta_slow": 1.0,
+        },
+    },
+    ablations={
+        "sinks": "attn.attn_sink",
+        "biases of compression": "compressor.ape",
+        "limits of activations": {"swiglu_limit": 100.0},
+        "the selection": {"index_topk": 100},
+        "mixing of streams": "hc_attn_base",
+    },
+    seed=1,
+)
+
 CATALOGUE = (
     DEEPSEEK_V2,
     DEEPSEEK_V2_LITE,
@@ -233,116 +294,5 @@ CATALOGUE = (
     QWEN3_NEXT,
     QWEN3_5,
     QWEN3_5_MOE,
+    DEEPSEEK_V4,
 )
-
-
-def has_shapes(config: Any) -> bool:
-    """Whether the tensors of this configuration are listed here."""
-    return str(config["model_type"]).startswith(("deepseek_", "qwen3_next", "qwen3_5"))
-
-
-def layer_shapes(config: Any, index: int) -> Shapes:
-    """The tensors of one layer, without the norms before its parts."""
-    if config["model_type"].startswith("deepseek_"):
-        return _latent_attention(config) | _deepseek_network(config, index)
-    is_full = config["layer_types"][index] == "full_attention"
-    mixing = _gated_attention(config) if is_full else _linear_attention(config)
-    return mixing | _qwen_network(config)
-
-
-def _latent_attention(config: Any) -> Shapes:
-    hidden, heads, rank = (
-        config[key] for key in ("hidden_size", "num_attention_heads", "kv_lora_rank")
-    )
-    plain, rotary, value = (
-        config[key] for key in ("qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim")
-    )
-    queries, compressed = heads * (plain + rotary), config["q_lora_rank"]
-    shapes: Shapes = {}
-    if compressed is None:
-        shapes["self_attn.q_proj.weight"] = (queries, hidden)
-    else:
-        shapes["self_attn.q_a_proj.weight"] = (compressed, hidden)
-        shapes["self_attn.q_a_layernorm.weight"] = (compressed,)
-        shapes["self_attn.q_b_proj.weight"] = (queries, compressed)
-    shapes["self_attn.kv_a_proj_with_mqa.weight"] = (rank + rotary, hidden)
-    shapes["self_attn.kv_a_layernorm.weight"] = (rank,)
-    shapes["self_attn.kv_b_proj.weight"] = (heads * (plain + value), rank)
-    shapes["self_attn.o_proj.weight"] = (hidden, heads * value)
-    if config["model_type"] == "deepseek_v32":
-        index_heads, dim = config["index_n_heads"], config["index_head_dim"]
-        shapes["self_attn.indexer.wq_b.weight"] = (index_heads * dim, compressed)
-        shapes["self_attn.indexer.wk.weight"] = (dim, hidden)
-        shapes["self_attn.indexer.k_norm.weight"] = (dim,)
-        shapes["self_attn.indexer.k_norm.bias"] = (dim,)
-        shapes["self_attn.indexer.weights_proj.weight"] = (index_heads, hidden)
-    return shapes
-
-
-def _deepseek_network(config: Any, index: int) -> Shapes:
-    hidden = config["hidden_size"]
-    if index < config["first_k_dense_replace"]:
-        return network("mlp.", hidden, config["intermediate_size"])
-    shapes: Shapes = {"mlp.gate.weight": (config["n_routed_experts"], hidden)}
-    if config["model_type"] != "deepseek_v2":
-        shapes["mlp.gate.e_score_correction_bias"] = (config["n_routed_experts"],)
-    width = config["moe_intermediate_size"]
-    for expert in range(config["n_routed_experts"]):
-        shapes |= network(f"mlp.experts.{expert}.", hidden, width)
-    return shapes | network("mlp.shared_experts.", hidden, config["n_shared_experts"] * width)
-
-
-def _gated_attention(config: Any) -> Shapes:
-    hidden, size = config["hidden_size"], config["head_dim"]
-    queries, keys = config["num_attention_heads"] * size, config["num_key_value_heads"] * size
-    return {
-        "self_attn.q_proj.weight": (2 * queries, hidden),
-        "self_attn.k_proj.weight": (keys, hidden),
-        "self_attn.v_proj.weight": (keys, hidden),
-        "self_attn.o_proj.weight": (hidden, queries),
-        "self_attn.q_norm.weight": (size,),
-        "self_attn.k_norm.weight": (size,),
-    }
-
-
-def _linear_attention(config: Any) -> Shapes:
-    hidden, heads = config["hidden_size"], config["linear_num_value_heads"]
-    keys = config["linear_num_key_heads"] * config["linear_key_head_dim"]
-    values = heads * config["linear_value_head_dim"]
-    projections: Shapes = {
-        "in_proj_qkv.weight": (2 * keys + values, hidden),
-        "in_proj_z.weight": (values, hidden),
-        "in_proj_b.weight": (heads, hidden),
-        "in_proj_a.weight": (heads, hidden),
-    }
-    if config["model_type"] == "qwen3_next":
-        projections = {
-            "in_proj_qkvz.weight": (2 * keys + 2 * values, hidden),
-            "in_proj_ba.weight": (2 * heads, hidden),
-        }
-    shapes: Shapes = {
-        **projections,
-        "conv1d.weight": (2 * keys + values, 1, config["linear_conv_kernel_dim"]),
-        "A_log": (heads,),
-        "dt_bias": (heads,),
-        "norm.weight": (config["linear_value_head_dim"],),
-        "out_proj.weight": (hidden, values),
-    }
-    return {f"linear_attn.{name}": shape for name, shape in shapes.items()}
-
-
-def _qwen_network(config: Any) -> Shapes:
-    hidden = config["hidden_size"]
-    if "num_experts" not in config:
-        return network("mlp.", hidden, config["intermediate_size"])
-    shapes: Shapes = {"mlp.gate.weight": (config["num_experts"], hidden)}
-    for expert in range(config["num_experts"]):
-        shapes |= network(f"mlp.experts.{expert}.", hidden, config["moe_intermediate_size"])
-    shapes |= network("mlp.shared_expert.", hidden, config["shared_expert_intermediate_size"])
-    return shapes | {"mlp.shared_expert_gate.weight": (1, hidden)}
-
-
-def network(prefix: str, hidden: int, width: int) -> Shapes:
-    """The matrices of a SwiGLU network."""
-    shapes = {"gate": (width, hidden), "up": (width, hidden), "down": (hidden, width)}
-    return {f"{prefix}{name}_proj.weight": shape for name, shape in shapes.items()}

@@ -56,7 +56,9 @@ def calm(tiny: Tiny) -> Tensors:
     return {n: x / np.float32(6) if n.endswith(ends) else x for n, x in tensors.items()}
 
 
-MODELS = {tiny.name: wide(tiny) for tiny in later_families.CATALOGUE}
+MODELS = {
+    tiny.name: wide(tiny) for tiny in later_families.CATALOGUE if converted.has_gguf(tiny.config)
+}
 
 
 def write_q4(tiny: Tiny, path: Path) -> Path:

@@ -12,6 +12,7 @@ from tests.golden import later_families
 from tests.golden.answers import FORMAT_ROWS, ROWS, continuations, sequence, stored_logits
 from tests.golden.build import tiny_directory, tiny_gguf
 from tests.golden.catalogue import CATALOGUE, LLAMA, Tiny
+from tests.golden.converted import has_gguf
 from wazn import LLM, Completion, SamplingParams
 
 TOLERANCE = 1e-4  # relative to the largest logit of a row
@@ -22,6 +23,7 @@ FILES = [
     (tiny, kind)
     for tiny in (*CATALOGUE, *later_families.CATALOGUE)
     for kind in ("directory", "gguf")
+    if kind == "directory" or has_gguf(tiny.config)
 ]
 
 each_file = pytest.mark.parametrize(
