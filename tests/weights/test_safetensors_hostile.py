@@ -148,7 +148,7 @@ def test_an_entry_of_another_form_is_refused(tmp_path: Path, entry: object) -> N
     refuses_entry(tmp_path, entry, "dtype, shape and data_offsets")
 
 
-@pytest.mark.parametrize("dtype", ["F8_E4M3", "I64", "f32", "", "BF16\n" * 100, None, [], 7])
+@pytest.mark.parametrize("dtype", ["F8_E4M3", "U8", "f32", "", "BF16\n" * 100, None, [], 7])
 def test_a_dtype_that_wazn_cannot_read_is_named(tmp_path: Path, dtype: object) -> None:
     path = tmp_path / "m.safetensors"
     path.write_bytes(safetensors({"w": described(dtype, [6], 0, 24)}, bytes(24)))
