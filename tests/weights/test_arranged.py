@@ -86,7 +86,11 @@ def test_vectors_are_taken_apart_element_by_element_and_made_of_any_tensor(
 ) -> None:
     with container:
         first, second = runs(container.tensors["vector"], 4, (1, 2))
-        tensors = {"first": Rows(first), "second": Rows(second), "flat": Flat("deep")}
+        tensors: dict[str, Arrangement] = {
+            "first": Rows(first),
+            "second": Rows(second),
+            "flat": Flat("deep"),
+        }
         weights = packed.pack_in_memory(
             Arranged(container, tensors), {name: name for name in tensors}, 1, lambda _: None
         )
