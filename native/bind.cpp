@@ -144,7 +144,8 @@ void add_route(Program& program, int in, std::shared_ptr<Weight> weight, int sco
 // A buffer with a row for every pair of a row and one of its experts.
 BufferId checked_pairs(Program& program, int id, int64_t columns) {
   checked(program, id);
-  if (program.buffer(id).columns != columns || program.routing().top_k() < 1 || program.copies(id) < program.routing().top_k())
+  if (program.buffer(id).columns != columns || program.routing().top_k() < 1 ||
+      program.copies(id) < program.routing().top_k())
     throw std::invalid_argument("buffer " + std::to_string(id) + " has no row for every expert");
   return id;
 }
@@ -180,8 +181,7 @@ void add_experts_down(Program& program, int in, std::shared_ptr<Weight> weight, 
 
 void run(Program& program, int first_segment, int last_segment, Vector<int32_t> token_ids,
          Vector<int32_t> row_starts, Vector<int32_t> first_positions, Table<int32_t> page_tables,
-         Vector<int32_t> wanted, Result<float> result,
-         std::optional<Vector<int32_t>> state_slots) {
+         Vector<int32_t> wanted, Result<float> result, std::optional<Vector<int32_t>> state_slots) {
   if (row_starts.size() != first_positions.size() + 1 ||
       (state_slots && state_slots->size() != first_positions.size()) ||
       page_tables.shape(0) != first_positions.size() || result.shape(0) != wanted.size())
@@ -354,12 +354,13 @@ NB_MODULE(_core, m) {
                           checked(p, out, heads * kv.head_dim), layer, heads, scale});
              p.add(MergeParts{out, heads});
            })
-      .def("swiglu",
-           [](Program& p, int gate, int up, int out, float limit) {
-             const int64_t columns = p.width(checked(p, out));
-             p.add(SwiGlu{checked(p, gate, columns), checked(p, up, columns), out, limit});
-           },
-           "gate"_a, "up"_a, "out"_a, "limit"_a = 0.0f)
+      .def(
+          "swiglu",
+          [](Program& p, int gate, int up, int out, float limit) {
+            const int64_t columns = p.width(checked(p, out));
+            p.add(SwiGlu{checked(p, gate, columns), checked(p, up, columns), out, limit});
+          },
+          "gate"_a, "up"_a, "out"_a, "limit"_a = 0.0f)
       .def("route", &add_route)
       .def("experts_up", &add_experts_up, "x"_a, "gathered"_a, "gate"_a, "up"_a, "out"_a,
            "limit"_a = 0.0f)
@@ -379,7 +380,8 @@ NB_MODULE(_core, m) {
       .def(
           "open_cache",
           [](Program& p, int64_t pages, int64_t slots) {
-            if (pages < 1 || slots < 1) throw std::invalid_argument("a cache needs pages and slots");
+            if (pages < 1 || slots < 1)
+              throw std::invalid_argument("a cache needs pages and slots");
             p.open_cache(pages, slots);
           },
           "pages"_a, "slots"_a = 1)

@@ -42,9 +42,10 @@ void add_attend_latent(Program& program, int query, int rotary, int out, int64_t
   const int64_t rotated = rotary == kNoBuffer ? 0 : program.width(checked(program, rotary));
   require(width % heads == 0 && rotated % heads == 0, "queries have a part for each head");
   checked(program, out, width);
-  AttendLatent op = {query, rotary, out, checked_store(program, store), heads,
-                     latent_shape(program, width / heads, rotated / heads), scale,
-                     nb::cast<bool>(options["is_selected"])};
+  AttendLatent op = {query, rotary,
+                     out,   checked_store(program, store),
+                     heads, latent_shape(program, width / heads, rotated / heads),
+                     scale, nb::cast<bool>(options["is_selected"])};
   op.window = nb::cast<int64_t>(options["window"]);
   if (!options["entries"].is_none())
     op.entries = checked_store(program, nb::cast<int64_t>(options["entries"]));
@@ -114,8 +115,7 @@ void add_sigmoid_gate(Program& program, int gate, int x, int out) {
 }  // namespace
 
 void bind_layers(nb::class_<Program>& program) {
-  program.def("latent_store", &add_latent_store, "latent"_a, "rotary"_a,
-              "rate"_a = 1)
+  program.def("latent_store", &add_latent_store, "latent"_a, "rotary"_a, "rate"_a = 1)
       .def("grouped_linear", &add_grouped)
       .def("append_latent", &add_append_latent)
       .def("attend_latent", &add_attend_latent)

@@ -29,9 +29,18 @@ void add_compress(Program& program, int values, int gates, const Pooling& poolin
   require(rotated >= 2 && rotated % 2 == 0 && rotated <= latent, "there is no such rotation");
   const int64_t kept = pooling.overlaps ? 2 * rate : rate;
   const int64_t state = program.add_state(kept * 2 * columns);
-  program.add(Compress{values, gates, checked_store(program, pooling.store), state, rate,
-                       pooling.overlaps, latent_shape(program, latent, 0), to_floats(biases),
-                       to_floats(weight), eps, {1, latent, rotated, true, false}, table});
+  program.add(Compress{values,
+                       gates,
+                       checked_store(program, pooling.store),
+                       state,
+                       rate,
+                       pooling.overlaps,
+                       latent_shape(program, latent, 0),
+                       to_floats(biases),
+                       to_floats(weight),
+                       eps,
+                       {1, latent, rotated, true, false},
+                       table});
   program.add(KeepRows{values, gates, state, kept});
 }
 

@@ -1,10 +1,10 @@
-// Linear attention with a gated delta rule (Yang 2024, Qwen3-Next 2025): a short causal convolution,
-// and a matrix of memory per head that every row decays, corrects and reads. Rows follow one another
-// strictly, so that a state depends on nothing but the rows before it.
+// Linear attention with a gated delta rule (Yang 2024, Qwen3-Next 2025): a short causal
+// convolution, and a matrix of memory per head that every row decays, corrects and reads. Rows
+// follow one another strictly, so that a state depends on nothing but the rows before it.
 #pragma once
 
-#include "rows.h"
 #include "layer_kernels.h"
+#include "rows.h"
 
 namespace {
 

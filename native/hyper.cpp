@@ -1,6 +1,7 @@
-// Several streams of a residual as operations of a program (hyper-connections whose mixing matrix is
-// made doubly stochastic: Xie 2026): a sublayer reads a weighted sum of the streams, adds its result
-// to each with another weight, and the streams are mixed. A row of streams has them side by side.
+// Several streams of a residual as operations of a program (hyper-connections whose mixing matrix
+// is made doubly stochastic: Xie 2026): a sublayer reads a weighted sum of the streams, adds its
+// result to each with another weight, and the streams are mixed. A row of streams has them side by
+// side.
 #include <algorithm>
 #include <cstring>
 #include <vector>

@@ -87,9 +87,9 @@ void Program::execute(const AppendLatent& op, int index, int thread) {
   for (int64_t row = rows.first; row < rows.last; ++row) {
     const float* rotary =
         op.rotary == kNoBuffer ? nullptr : buffers_[op.rotary].floats + row * op.shape.rotary;
-    layer_kernels().append_latent(
-        buffers_[op.latent].floats + row * op.shape.latent, rotary, op.shape,
-        cached_row(op.store, row_sequence_[row], row_position_[row]));
+    layer_kernels().append_latent(buffers_[op.latent].floats + row * op.shape.latent, rotary,
+                                  op.shape,
+                                  cached_row(op.store, row_sequence_[row], row_position_[row]));
   }
 }
 
@@ -112,8 +112,8 @@ void Program::list_rows(const AttendLatent& op, int64_t row, int64_t count,
   for (int64_t i = 0; i < count; ++i) {
     const int64_t place = i < own ? i : i - own;
     const int64_t index = op.is_selected && (i < own) == (op.entries < 0) ? selected_[row][place]
-                          : i < own                                      ? first + i
-                                                                         : place;
+                          : i < own                                       ? first + i
+                                                                          : place;
     cached[i] = cached_row(i < own ? op.store : op.entries, sequence, index);
   }
 }
@@ -121,8 +121,7 @@ void Program::list_rows(const AttendLatent& op, int64_t row, int64_t count,
 void Program::execute(const AttendLatent& op, int index, int thread) {
   const LatentShape& shape = op.shape;
   const bool is_plain = !op.is_selected && !op.window && op.entries < 0;
-  const auto groups =
-      row_groups(is_plain ? std::max(int64_t{1}, kLatentRows / op.heads) : 1);
+  const auto groups = row_groups(is_plain ? std::max(int64_t{1}, kLatentRows / op.heads) : 1);
   // Heads are divided among tasks as far as threads need; no bits depend on it.
   constexpr int64_t kFewestHeads = 8;
   const int64_t wanted = (2 * pool_->size() + (int64_t)groups.size() - 1) / (int64_t)groups.size();
@@ -161,11 +160,10 @@ void Program::execute(const Select& op, int index, int thread) {
     cached.resize(count);
     for (int64_t i = 0; i < count; ++i) cached[i] = cached_row(op.store, row_sequence_[row], i);
     scores.resize(align(count));
-    layer_kernels().index_scores(
-        {buffers_[op.query].floats + row * op.heads * op.shape.latent,
-         buffers_[op.weights].floats + row * op.heads, op.heads, count, op.shape, op.scale,
-         cached.data(), scores.data()},
-        scratch_[thread]->data());
+    layer_kernels().index_scores({buffers_[op.query].floats + row * op.heads * op.shape.latent,
+                                  buffers_[op.weights].floats + row * op.heads, op.heads, count,
+                                  op.shape, op.scale, cached.data(), scores.data()},
+                                 scratch_[thread]->data());
     for (float& score : scores)  // comparisons need an order
       if (score != score) score = -INFINITY;
     std::nth_element(chosen.begin(), chosen.begin() + op.top_k, chosen.end(),

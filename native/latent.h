@@ -14,8 +14,8 @@
 
 namespace {
 
-using wazn::kChunkPages;
 using wazn::IndexTask;
+using wazn::kChunkPages;
 using wazn::kLatentRows;
 using wazn::LatentAttention;
 using wazn::LatentShape;
@@ -43,8 +43,7 @@ void append_latent(const float* latent, const float* rotary, const LatentShape& 
       *scale_of<E>(row, shape) = scale;
     }
     for (int64_t i = 0; i < shape.latent; ++i) E::write(row, i, latent[i], inverse);
-    for (int64_t i = 0; i < shape.rotary; ++i)
-      E::write(row, shape.latent + i, rotary[i], inverse);
+    for (int64_t i = 0; i < shape.rotary; ++i) E::write(row, shape.latent + i, rotary[i], inverse);
     for (int64_t i = shape.latent + shape.rotary; i < width; ++i) E::write(row, i, 0.0f, 0.0f);
   });
 }
@@ -52,8 +51,8 @@ void append_latent(const float* latent, const float* rotary, const LatentShape& 
 // Scratch of one task, all of it [rows][width or latent] unless said otherwise.
 struct LatentScratch {
   float *queries, *result, *chunk, *values;
-  float* scores;                // [rows][64]
-  float *straight, *transposed; // a block's cached rows as [64][width] and as [width][64]
+  float* scores;                 // [rows][64]
+  float *straight, *transposed;  // a block's cached rows as [64][width] and as [width][64]
   RowState *state, *chunk_state, *found;
 
   LatentScratch(uint8_t* scratch, const LatentShape& shape) {
@@ -101,8 +100,8 @@ WAZN_INLINE void attend_rows(const LatentAttention& t, int64_t block, bool is_fi
   const int64_t used = smaller(kPage, t.first_count + t.num_rows - 1 - start);
   expand_rows<E>(t.rows + start, used, t.shape, s.straight, s.transposed);
   matrix_product<KvFloat32>(s.queries + skip * width, width, rows - skip,
-                            {(const uint8_t*)s.transposed, kPage}, kPage,
-                            latent + t.shape.rotary, s.scores + skip * kPage, kPage, nullptr);
+                            {(const uint8_t*)s.transposed, kPage}, kPage, latent + t.shape.rotary,
+                            s.scores + skip * kPage, kPage, nullptr);
   const Page<KvFloat32> no_scales(nullptr, 0);
   for (int64_t r = skip; r < rows; ++r) {
     const int64_t valid = smaller(kPage, t.first_count + r / t.heads - start);
@@ -132,8 +131,7 @@ void attend_list(const LatentAttention& t, uint8_t* scratch) {
   const int64_t num_blocks = (t.first_count + t.num_rows - 1 + kPage - 1) / kPage;
   for (int64_t start = 0; start < num_blocks; start += kChunkPages) {
     const int64_t stop = smaller(start + kChunkPages, num_blocks);
-    for (int64_t block = start; block < stop; ++block)
-      attend_rows<E>(t, block, block == start, s);
+    for (int64_t block = start; block < stop; ++block) attend_rows<E>(t, block, block == start, s);
     const int64_t hidden = start * kPage + 1 - t.first_count;
     for (int64_t r = hidden > 0 ? hidden * t.heads : 0; r < rows; ++r)
       merge(s.state[r], s.result + r * latent, s.chunk_state[r], s.chunk + r * latent, latent,

@@ -105,8 +105,7 @@ void Program::add(Operation operation) {
     reserve(*route->weight, linear_scratch_bytes(route->weight->matrix.columns, max_rows_));
     routing_.reserve(max_rows_, route->choice);
     if (!route->table.empty())
-      routed_tokens_ =
-          std::min(routed_tokens_, (int64_t)route->table.size() / route->choice.top_k);
+      routed_tokens_ = std::min(routed_tokens_, (int64_t)route->table.size() / route->choice.top_k);
   }
   if (auto* up = std::get_if<ExpertsUp>(&operation))
     for (const auto& weight : {up->gate, up->up})
@@ -126,8 +125,7 @@ void Program::add(Operation operation) {
     scratch_bytes_ = std::max(scratch_bytes_, latent_scratch_bytes(latent->shape));
   if (auto* select = std::get_if<Select>(&operation)) {
     selected_.resize(max_rows_);
-    scratch_bytes_ =
-        std::max(scratch_bytes_, index_scratch_bytes(select->shape, select->heads));
+    scratch_bytes_ = std::max(scratch_bytes_, index_scratch_bytes(select->shape, select->heads));
   }
   on_wanted_rows_.push_back(gathered_);
   gathered_ |= std::holds_alternative<Gather>(operation);
@@ -158,8 +156,7 @@ void Program::open_cache(int64_t num_pages, int64_t num_slots) {
   slot_positions_.assign(num_slots, 0);
 }
 
-void Program::set_angles(int64_t table, const float* angles, int64_t num_positions,
-                         int64_t width) {
+void Program::set_angles(int64_t table, const float* angles, int64_t num_positions, int64_t width) {
   angles_.resize(std::max<size_t>(angles_.size(), table + 1));
   angles_[table] = {angles, num_positions, width};
 }
@@ -332,7 +329,8 @@ bool Program::is_row_local(int index) const {
          !std::holds_alternative<ExpertsUp>(op) && !std::holds_alternative<ExpertsDown>(op) &&
          !std::holds_alternative<GroupedLinear>(op) && !std::holds_alternative<AttendLatent>(op) &&
          !std::holds_alternative<Compress>(op) && !std::holds_alternative<KeepRows>(op) &&
-         !std::holds_alternative<Select>(op) && !std::holds_alternative<CausalConv>(op) && !std::holds_alternative<DeltaRule>(op);
+         !std::holds_alternative<Select>(op) && !std::holds_alternative<CausalConv>(op) &&
+         !std::holds_alternative<DeltaRule>(op);
 }
 
 bool Program::needs_barrier(int index) const {

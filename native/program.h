@@ -90,9 +90,9 @@ struct AttendLatent {
   int64_t store, heads;
   LatentShape shape;
   float scale;
-  bool is_selected;          // only the rows of `store`, or of `entries`, that the last Select chose
-  int64_t window = 0;        // of the rows of `store` only so many, the own the last; 0: all
-  int64_t entries = -1;      // a store of compressed rows that are seen besides; -1: none
+  bool is_selected;      // only the rows of `store`, or of `entries`, that the last Select chose
+  int64_t window = 0;    // of the rows of `store` only so many, the own the last; 0: all
+  int64_t entries = -1;  // a store of compressed rows that are seen besides; -1: none
   std::vector<float> sinks = {};  // per head; empty: none
 };
 struct Select {  // the top_k rows of a store with the best scores; of equal ones the lowest
@@ -185,11 +185,11 @@ struct ExpertsDown {  // sums a row's products, each times the router's weight, 
 struct AddGated {  // out += sigmoid(gate) * in, one gate per row
   BufferId gate, in, out;
 };
-using Operation = std::variant<Embed, RmsNorm, Linear, Rope, AppendKv, Attend, MergeParts, SwiGlu,
-                               Quantize, Gather, Emit, Route, ExpertsUp, ExpertsDown, AddGated,
-                               SigmoidGate, GroupedLinear, AppendLatent, AttendLatent, CausalConv,
-                               UnitLength, DeltaGates, DeltaRule, Select, LayerNorm, Compress,
-                               KeepRows, Repeat, HyperWeights, Collapse, Expand>;
+using Operation =
+    std::variant<Embed, RmsNorm, Linear, Rope, AppendKv, Attend, MergeParts, SwiGlu, Quantize,
+                 Gather, Emit, Route, ExpertsUp, ExpertsDown, AddGated, SigmoidGate, GroupedLinear,
+                 AppendLatent, AttendLatent, CausalConv, UnitLength, DeltaGates, DeltaRule, Select,
+                 LayerNorm, Compress, KeepRows, Repeat, HyperWeights, Collapse, Expand>;
 
 constexpr BufferId kLogits = -1, kNoBuffer = -2;
 
@@ -207,7 +207,7 @@ struct Step {
   int64_t rows, num_sequences, table_width, num_wanted, result_columns;
   const int32_t *token_ids, *row_starts, *first_positions, *page_tables, *wanted;
   const int32_t* state_slots;  // per sequence; null where no operation has a state
-  float* result;  // (num_wanted, result_columns)
+  float* result;               // (num_wanted, result_columns)
 };
 
 int64_t grouped_scratch_bytes(int64_t columns, int64_t max_rows);
@@ -331,7 +331,7 @@ class Program {
     int64_t offset, row_bytes, rate;
   };
   std::vector<Store> stores_;
-  std::vector<int64_t> slot_positions_;   // the position that a slot's state goes on from
+  std::vector<int64_t> slot_positions_;  // the position that a slot's state goes on from
   std::vector<Activation> buffers_;
   std::vector<int64_t> copies_;
   std::vector<std::vector<Narrow>> narrow_;  // per buffer and row
@@ -352,7 +352,7 @@ class Program {
   };
   std::vector<Angles> angles_;
   std::vector<int64_t> rope_widths_;  // what the operations need of each table
-  std::vector<double> seconds_;  // per operation; empty: nobody asked
+  std::vector<double> seconds_;       // per operation; empty: nobody asked
   // The running step.
   Step step_{};
   std::vector<int32_t> row_sequence_, row_position_;
@@ -361,7 +361,7 @@ class Program {
   std::vector<int32_t> row_parts_;
   std::vector<float> partials_;
   Routing routing_;
-  std::vector<std::vector<int32_t>> selected_;  // per row: positions, ascending
+  std::vector<std::vector<int32_t>> selected_;         // per row: positions, ascending
   std::unique_ptr<std::atomic<int64_t>[]> next_task_;  // per operation
 };
 

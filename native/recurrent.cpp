@@ -15,8 +15,8 @@ void Program::execute(const CausalConv& op, int, int thread) {
     for (int64_t j = 0; step_.first_positions[s] == 0 && j + 1 < op.size; ++j)
       std::fill(window + j * columns + first, window + j * columns + last, 0.0f);
     layer_kernels().causal_conv(buffers_[op.x].floats + step_.row_starts[s] * columns, columns,
-                          step_.row_starts[s + 1] - step_.row_starts[s], first, last,
-                          op.weight.data(), op.size, window, columns);
+                                step_.row_starts[s + 1] - step_.row_starts[s], first, last,
+                                op.weight.data(), op.size, window, columns);
   }
 }
 
@@ -53,10 +53,10 @@ void Program::execute(const DeltaRule& op, int index, int thread) {
     float* memory = state(s, op.state + head * key_dim * value_dim);
     if (step_.first_positions[s] == 0) std::fill_n(memory, key_dim * value_dim, 0.0f);
     layer_kernels().delta_rule({buffers_[op.query].floats + key, buffers_[op.key].floats + key,
-                          buffers_[op.value].floats + value, buffers_[op.decay].floats + gate,
-                          buffers_[op.beta].floats + gate, buffers_[op.out].floats + value,
-                          width(op.key), width(op.value), op.value_heads,
-                          step_.row_starts[s + 1] - row, key_dim, value_dim, memory});
+                                buffers_[op.value].floats + value, buffers_[op.decay].floats + gate,
+                                buffers_[op.beta].floats + gate, buffers_[op.out].floats + value,
+                                width(op.key), width(op.value), op.value_heads,
+                                step_.row_starts[s + 1] - row, key_dim, value_dim, memory});
   }
 }
 
