@@ -132,7 +132,10 @@ class Driver:
         return answers
 
 
-OPERATIONS = ("linear", "row", "quantize", "rms_norm", "swiglu", "rope", "attend")
+OPERATIONS = (
+    *("linear", "row", "quantize", "rms_norm", "swiglu", "rope", "attend"),
+    *("latent", "index", "layer_norm", "convolve", "delta", "pool", "activate"),
+)
 
 
 def case(operation: str, parameters: Sequence[int], *arrays: Array | None) -> bytes:
