@@ -17,10 +17,10 @@ DIVERGENCE = 0.02  # nat, mean over positions
 
 @pytest.fixture(scope="module", params=MODELS)
 def models(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[Model]:
-    """A family in 4 bits: exact, and fast with one, two and three threads."""
+    """A family in 4 bits: exact, and fast with one and with three threads."""
     path = write_q4(MODELS[request.param], tmp_path_factory.mktemp("later") / "model.gguf")
     loaded = [load_model(path, precision="exact", threads=1)]
-    loaded += [load_model(path, threads=threads) for threads in (1, 2, 3)]
+    loaded += [load_model(path, threads=threads) for threads in (1, 3)]
     for model in loaded:
         model.open_cache(64, 8)
     return loaded
@@ -38,21 +38,21 @@ def log_softmax(logits: Floats) -> Floats:
 
 
 def test_fast_is_close_to_exact(models: list[Model]) -> None:
-    exact, _, fast, _ = models
+    exact, fast, _ = models
     divergences = []
     for seed in range(1, 4):
-        ids = tokens(seed, 200)
-        expected, found = (log_softmax(part(model, ids, 0, 200)) for model in (exact, fast))
+        ids = tokens(seed, 170)
+        expected, found = (log_softmax(part(model, ids, 0, 170)) for model in (exact, fast))
         divergences.append((np.exp(expected) * (expected - found)).sum(axis=1))
     assert np.mean(divergences) < DIVERGENCE
 
 
 @given(seed=st.integers(0, 2**32 - 1))
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=2, deadline=None)
 def test_logits_are_the_same_to_the_last_bit_in_any_mix(models: list[Model], seed: int) -> None:
     rng = np.random.default_rng(seed)
-    sequences = [tokens(seed + s, int(rng.integers(1, 150))) for s in range(rng.integers(1, 4))]
-    for model in (models[0], models[1 + rng.integers(3)]):
+    sequences = [tokens(seed + s, int(rng.integers(1, 110))) for s in range(rng.integers(1, 4))]
+    for model in (models[0], models[1 + rng.integers(2)]):
         reference = models[0] if model is models[0] else models[1]
         mixed = together(model, sequences, rng)
         for ids, logits in zip(sequences, mixed, strict=True):

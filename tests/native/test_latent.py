@@ -25,7 +25,7 @@ def assert_same_bits(found: Floats, expected: Floats) -> None:
 
 
 def some_rows(rng: np.random.Generator, length: int) -> list[int]:
-    return [*rng.choice(length, min(length, 4), replace=False).tolist(), length - 1]
+    return [*rng.choice(length, min(length, 2), replace=False).tolist(), length - 1]
 
 
 @pytest.mark.parametrize("kv", ["float32", "float16", "int8"])
@@ -36,7 +36,7 @@ def some_rows(rng: np.random.Generator, length: int) -> list[int]:
     heads=st.sampled_from([1, 5, 70]),
     rotary=st.sampled_from([2, 8, 16]),
 )
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=4, deadline=None)
 def test_latent_attention_equals_its_twin_however_the_rows_arrive(
     kv: str, seed: int, chunks: list[int], before: int, heads: int, rotary: int
 ) -> None:
@@ -62,7 +62,7 @@ def test_latent_attention_equals_its_twin_however_the_rows_arrive(
 
 
 @given(seed=seeds, chunks=chunk_lists, top_k=st.sampled_from([1, 7, 64]))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=5, deadline=None)
 def test_selected_attention_equals_its_twin_however_the_rows_arrive(
     seed: int, chunks: list[int], top_k: int
 ) -> None:

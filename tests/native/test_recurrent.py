@@ -14,7 +14,7 @@ from wazn.weights.formats import Format
 
 
 @given(seed=seeds, chunks=chunk_lists, columns=st.integers(1, 70), size=st.integers(2, 5))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 def test_a_convolution_equals_its_twin_however_the_rows_arrive(
     seed: int, chunks: list[int], columns: int, size: int
 ) -> None:
@@ -30,7 +30,7 @@ def test_a_convolution_equals_its_twin_however_the_rows_arrive(
 
 
 @given(seed=seeds, chunks=chunk_lists, value_dim=st.sampled_from([16, 64, 80]), tiled=st.booleans())
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=5, deadline=None)
 def test_a_delta_rule_equals_its_twin_however_the_rows_arrive(
     seed: int, chunks: list[int], value_dim: int, tiled: bool
 ) -> None:
