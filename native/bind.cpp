@@ -5,6 +5,7 @@
 
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
+#include <nanobind/stl/optional.h>
 #include <nanobind/stl/pair.h>
 #include <nanobind/stl/shared_ptr.h>
 #include <nanobind/stl/string.h>
@@ -12,11 +13,12 @@
 
 #include <algorithm>
 #include <cstring>
+#include <optional>
 #include <stdexcept>
 
+#include "bind_program.h"
 #include "machine.h"
 #include "pack.h"
-#include "program.h"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -74,25 +76,11 @@ std::shared_ptr<Weight> make_weight(std::shared_ptr<Memory> memory, int64_t offs
   return std::make_shared<Weight>(Weight{std::move(memory), matrix, count});
 }
 
-std::vector<float> to_vector(Vector<float> values) {
-  return std::vector<float>(values.data(), values.data() + values.size());
-}
-
 KvFormat kv_format(const std::string& name) {
   if (name == "float32") return KvFormat::kFloat32;
   if (name == "float16") return KvFormat::kFloat16;
   if (name == "int8") return KvFormat::kInt8;
   throw std::invalid_argument("there is no KV format " + name);
-}
-
-BufferId checked(Program& program, int id, int64_t columns = -1) {
-  if (id < 0 || id >= program.num_buffers())
-    throw std::invalid_argument("there is no buffer " + std::to_string(id));
-  if (columns >= 0 && program.buffer(id).columns != columns)
-    throw std::invalid_argument("buffer " + std::to_string(id) + " has " +
-                                std::to_string(program.buffer(id).columns) + " columns, not " +
-                                std::to_string(columns));
-  return id;
 }
 
 void add_linear(Program& program, int in, nb::list products) {
@@ -103,8 +91,9 @@ void add_linear(Program& program, int in, nb::list products) {
         nb::cast<std::shared_ptr<Weight>>(t[0]), {}, nb::cast<int>(t[2]), nb::cast<bool>(t[3])};
     const Matrix& w = p.weight->matrix;
     checked(program, in, w.columns);
+    if (program.copies(in) != 1) throw std::invalid_argument("a product reads whole rows");
     if (p.weight->count != 1) throw std::invalid_argument("a product takes one matrix");
-    if (!t[1].is_none()) p.bias = to_vector(nb::cast<Vector<float>>(t[1]));
+    if (!t[1].is_none()) p.bias = to_floats(nb::cast<FloatVector>(t[1]));
     if (!p.bias.empty() && (int64_t)p.bias.size() != w.rows)
       throw std::invalid_argument("a bias has the wrong length");
     if (p.out != kLogits) checked(program, p.out, w.rows);
@@ -113,20 +102,50 @@ void add_linear(Program& program, int in, nb::list products) {
   program.add(std::move(op));
 }
 
+Choice make_choice(int64_t experts, int64_t top_k, nb::dict options) {
+  Choice choice = {experts, top_k, nb::cast<bool>(options["normalize"])};
+  const std::string scoring = nb::cast<std::string>(options["scoring"]);
+  const auto& scores = {"softmax", "sigmoid", "sqrt_softplus"};
+  const auto found = std::find(scores.begin(), scores.end(), scoring);
+  if (found == scores.end()) throw std::invalid_argument("there is no scoring " + scoring);
+  choice.scoring = (Scoring)(found - scores.begin());
+  if (!options["bias"].is_none()) choice.bias = to_floats(nb::cast<FloatVector>(options["bias"]));
+  choice.groups = nb::cast<int64_t>(options["groups"]);
+  choice.top_groups = nb::cast<int64_t>(options["top_groups"]);
+  choice.sums_two = nb::cast<bool>(options["sums_two"]);
+  choice.scale = nb::cast<float>(options["scale"]);
+  return choice;
+}
+
 void add_route(Program& program, int in, std::shared_ptr<Weight> weight, int scores, int64_t top_k,
-               bool normalize) {
+               nb::dict options) {
   const Matrix& w = weight->matrix;
   if (weight->count != 1 || top_k < 1 || top_k > w.rows)
     throw std::invalid_argument("a router chooses from 1 to all of its experts");
-  const Choice choice = {w.rows, top_k, normalize};
-  program.add(Route{checked(program, in, w.columns), checked(program, scores, w.rows),
-                    std::move(weight), choice});
+  Choice choice = make_choice(w.rows, top_k, options);
+  if (!choice.bias.empty() && (int64_t)choice.bias.size() != w.rows)
+    throw std::invalid_argument("a router's bias has the wrong length");
+  if (choice.groups < 1 || w.rows % choice.groups || choice.top_groups < 1 ||
+      choice.top_groups > choice.groups || w.rows / choice.groups * choice.top_groups < top_k ||
+      (choice.sums_two && choice.groups > 1 && w.rows / choice.groups < 2))
+    throw std::invalid_argument("a router's groups do not fit its experts");
+  Route route = {checked(program, in, w.columns), checked(program, scores, w.rows),
+                 std::move(weight), std::move(choice)};
+  if (!options["table"].is_none()) {
+    const auto table = nb::cast<Vector<int32_t>>(options["table"]);
+    route.table.assign(table.data(), table.data() + table.size());
+    for (int32_t expert : route.table)
+      if (expert < 0 || expert >= w.rows)
+        throw std::invalid_argument("a router's table names an expert that does not exist");
+  }
+  program.add(std::move(route));
 }
 
 // A buffer with a row for every pair of a row and one of its experts.
 BufferId checked_pairs(Program& program, int id, int64_t columns) {
-  checked(program, id, columns);
-  if (program.routing().top_k() < 1 || program.copies(id) < program.routing().top_k())
+  checked(program, id);
+  if (program.buffer(id).columns != columns || program.routing().top_k() < 1 ||
+      program.copies(id) < program.routing().top_k())
     throw std::invalid_argument("buffer " + std::to_string(id) + " has no row for every expert");
   return id;
 }
@@ -138,7 +157,7 @@ void check_experts(const Program& program, const Weight& weight) {
 }
 
 void add_experts_up(Program& program, int in, int gathered, std::shared_ptr<Weight> gate,
-                    std::shared_ptr<Weight> up, int out) {
+                    std::shared_ptr<Weight> up, int out, float limit) {
   const Matrix &g = gate->matrix, &u = up->matrix;
   check_experts(program, *gate);
   check_experts(program, *up);
@@ -149,7 +168,7 @@ void add_experts_up(Program& program, int in, int gathered, std::shared_ptr<Weig
   if (gathered != kNoBuffer) checked_pairs(program, gathered, g.columns);
   if ((program.reads_floats(*gate) || program.reads_floats(*up)) && gathered == kNoBuffer)
     throw std::invalid_argument("float products need a buffer for their rows");
-  program.add(ExpertsUp{in, gathered, out, std::move(gate), std::move(up)});
+  program.add(ExpertsUp{in, gathered, out, std::move(gate), std::move(up), limit});
 }
 
 void add_experts_down(Program& program, int in, std::shared_ptr<Weight> weight, int out,
@@ -162,8 +181,9 @@ void add_experts_down(Program& program, int in, std::shared_ptr<Weight> weight, 
 
 void run(Program& program, int first_segment, int last_segment, Vector<int32_t> token_ids,
          Vector<int32_t> row_starts, Vector<int32_t> first_positions, Table<int32_t> page_tables,
-         Vector<int32_t> wanted, Result<float> result) {
+         Vector<int32_t> wanted, Result<float> result, std::optional<Vector<int32_t>> state_slots) {
   if (row_starts.size() != first_positions.size() + 1 ||
+      (state_slots && state_slots->size() != first_positions.size()) ||
       page_tables.shape(0) != first_positions.size() || result.shape(0) != wanted.size())
     throw std::invalid_argument("the arrays of a batch do not agree in length");
   const Step step = {(int64_t)token_ids.size(),
@@ -176,6 +196,7 @@ void run(Program& program, int first_segment, int last_segment, Vector<int32_t> 
                      first_positions.data(),
                      page_tables.data(),
                      wanted.data(),
+                     state_slots ? state_slots->data() : nullptr,
                      result.data()};
   nb::gil_scoped_release release;
   program.run(first_segment, last_segment, step);
@@ -267,25 +288,23 @@ NB_MODULE(_core, m) {
         return measure_compute(*kernels_for(isa), pool);
       });
 
-  nb::class_<Program>(m, "Program")
+  nb::class_<Program> program(m, "Program");
+  program
       .def(
           "__init__",
           [](Program* self, std::shared_ptr<Pool> pool, int64_t max_rows, bool exact,
              int64_t layers, int64_t kv_heads, int64_t head_dim, const std::string& kv,
              const std::string& isa) {
-            if (max_rows < 1 || layers < 1 || kv_heads < 1 || head_dim < 1)
-              throw std::invalid_argument("a program needs rows, layers and heads");
+            if (max_rows < 1 || layers < 0 || kv_heads < 1 || head_dim < 1)
+              throw std::invalid_argument("a program needs rows and heads");
             new (self) Program(kernels_for(isa), std::move(pool), max_rows, exact,
                                {layers, kv_heads, head_dim, kv_format(kv)});
           },
           "pool"_a, "max_rows"_a, "exact"_a, "layers"_a, "kv_heads"_a, "head_dim"_a, "kv"_a,
           "isa"_a)
       .def_prop_ro("segments", &Program::segments)
-      .def_prop_ro("page_bytes",
-                   [](const Program& p) {
-                     const KvShape& kv = p.kv();
-                     return kv.layers * kv.heads * kv_page_bytes(kv.head_dim, kv.format);
-                   })
+      .def_prop_ro("page_bytes", &Program::page_bytes)
+      .def_prop_ro("state_bytes", &Program::state_bytes)
       .def_prop_ro("head_dim", [](const Program& p) { return p.kv().head_dim; })
       .def(
           "buffer",
@@ -306,17 +325,25 @@ NB_MODULE(_core, m) {
              p.add(Embed{std::move(table), checked(p, out, columns)});
            })
       .def("rms_norm",
-           [](Program& p, int in, Vector<float> weight, float eps, int heads, int out) {
+           [](Program& p, int in, FloatVector weight, float eps, int heads, int out) {
              if (heads < 1) throw std::invalid_argument("rms_norm: no heads");
              checked(p, in, (int64_t)weight.size() * heads);
              p.add(
-                 RmsNorm{in, checked(p, out, p.buffer(in).columns), to_vector(weight), eps, heads});
+                 RmsNorm{in, checked(p, out, p.buffer(in).columns), to_floats(weight), eps, heads});
            })
       .def("linear", &add_linear)
-      .def("rope",
-           [](Program& p, int x, int64_t heads, int64_t head_dim, bool interleaved) {
-             p.add(Rope{checked(p, x, heads * head_dim), heads, head_dim, interleaved});
-           })
+      .def(
+          "rope",
+          [](Program& p, int x, int64_t heads, int64_t head_dim, int64_t offset, int64_t width,
+             bool interleaved, bool inverse, int64_t table) {
+            if (heads < 1 || offset < 0 || width < 2 || width % 2 || offset + width > head_dim ||
+                table < 0 || table > 7)
+              throw std::invalid_argument("rope: no such part of a head, or no such table");
+            p.add(Rope{checked(p, x, heads * head_dim), heads, head_dim, offset, width, table,
+                       interleaved, inverse});
+          },
+          "x"_a, "heads"_a, "head_dim"_a, "offset"_a, "width"_a, "interleaved"_a,
+          "inverse"_a = false, "table"_a = 0)
       .def("append_kv",
            [](Program& p, int key, int value, int64_t layer) {
              const KvShape& kv = p.kv();
@@ -332,13 +359,16 @@ NB_MODULE(_core, m) {
                           checked(p, out, heads * kv.head_dim), layer, heads, scale});
              p.add(MergeParts{out, heads});
            })
-      .def("swiglu",
-           [](Program& p, int gate, int up, int out) {
-             const int64_t columns = p.buffer(checked(p, out)).columns;
-             p.add(SwiGlu{checked(p, gate, columns), checked(p, up, columns), out});
-           })
+      .def(
+          "swiglu",
+          [](Program& p, int gate, int up, int out, float limit) {
+            const int64_t columns = p.width(checked(p, out));
+            p.add(SwiGlu{checked(p, gate, columns), checked(p, up, columns), out, limit});
+          },
+          "gate"_a, "up"_a, "out"_a, "limit"_a = 0.0f)
       .def("route", &add_route)
-      .def("experts_up", &add_experts_up)
+      .def("experts_up", &add_experts_up, "x"_a, "gathered"_a, "gate"_a, "up"_a, "out"_a,
+           "limit"_a = 0.0f)
       .def("experts_down", &add_experts_down)
       .def("add_gated",
            [](Program& p, int gate, int x, int out) {
@@ -354,20 +384,26 @@ NB_MODULE(_core, m) {
       .def("end_segment", &Program::end_segment)
       .def_prop_ro("copied_bytes", &Program::copied_bytes)
       .def("copy_weights", &Program::copy_weights, nb::call_guard<nb::gil_scoped_release>())
-      .def("open_cache",
-           [](Program& p, int64_t pages) {
-             if (pages < 1) throw std::invalid_argument("a KV cache needs pages");
-             p.open_cache(pages);
-           })
+      .def(
+          "open_cache",
+          [](Program& p, int64_t pages, int64_t slots) {
+            if (pages < 1 || slots < 1)
+              throw std::invalid_argument("a cache needs pages and slots");
+            p.open_cache(pages, slots);
+          },
+          "pages"_a, "slots"_a = 1)
       .def(
           "set_angles",
-          [](Program& p, nb::ndarray<const float, nb::ndim<3>, nb::c_contig> angles) {
-            if ((int64_t)angles.shape(1) * 2 != p.kv().head_dim || angles.shape(2) != 2)
-              throw std::invalid_argument("angles have the shape (positions, head_dim / 2, 2)");
-            p.set_angles(angles.data(), angles.shape(0));
+          [](Program& p, nb::ndarray<const float, nb::ndim<3>, nb::c_contig> angles,
+             int64_t table) {
+            if (angles.shape(2) != 2 || table < 0 || table > 7)
+              throw std::invalid_argument("angles have the shape (positions, width / 2, 2)");
+            p.set_angles(table, angles.data(), angles.shape(0), 2 * angles.shape(1));
           },
-          nb::keep_alive<1, 2>())
-      .def("run", &run)
+          nb::keep_alive<1, 2>(), "angles"_a, "table"_a = 0)
+      .def("run", &run, "first_segment"_a, "last_segment"_a, "token_ids"_a, "row_starts"_a,
+           "first_positions"_a, "page_tables"_a, "wanted"_a, "result"_a,
+           "state_slots"_a = nb::none())
       .def_prop_ro("num_operations", &Program::num_operations)
       .def("start_profile", &Program::start_profile)
       .def_prop_ro("seconds", &Program::seconds)
@@ -377,5 +413,7 @@ NB_MODULE(_core, m) {
         return view(b.floats, p.max_rows() * p.copies(id), b.columns, self);
       });
 
+  bind_layers(program);
+  bind_streams(program);
   bind_sampler(m);
 }

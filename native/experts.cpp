@@ -65,8 +65,22 @@ void Program::execute(const Route& op, int index, int thread) {
   const int64_t rows = num_rows(index);
   const auto choose = [&](int64_t row) {
     float* mine = scores.floats + row * scores.columns;
-    kernels_->softmax(mine, scores.columns, mine);
-    routing_.choose(row, mine, op.choice);
+    switch (op.choice.scoring) {
+      case Scoring::kSoftmax:
+        kernels_->softmax(mine, scores.columns, mine);
+        break;
+      case Scoring::kSigmoid:
+        kernels_->sigmoid(mine, scores.columns, mine);
+        break;
+      case Scoring::kSqrtSoftplus:
+        kernels_->sqrt_softplus(mine, scores.columns, mine);
+        break;
+    }
+    if (op.table.empty())
+      routing_.choose(row, mine, op.choice);
+    else
+      routing_.assign(row, mine, op.table.data() + step_.token_ids[row] * op.choice.top_k,
+                      op.choice);
   };
   const bool is_split = rows <= kernels_->tile;  // the matrix, not the rows: see Linear
   const Range all = {0, num_panels(w.rows)};
@@ -141,14 +155,14 @@ void Program::expand(const ExpertsUp& op, int64_t expert, Range panels, int thre
            scratch.kernel);
     kernel(up, x, group.count, 0, num_panels(width), {scratch.second, width, nullptr, false},
            scratch.kernel);
-    kernels_->swiglu(scratch.first, scratch.second, group.count * width, scratch.first);
+    swiglu(scratch.first, scratch.second, group.count * width, op.limit, scratch.first);
     for (int64_t i = 0; i < group.count; ++i)
       std::memcpy(out.floats + (group.first + i) * out.columns + p * kPanelRows,
                   scratch.first + i * width, width * sizeof(float));
   }
   const int64_t total = num_panels(op.gate->matrix.rows);
   if (!routing_.finish(expert, panels.last - panels.first, total)) return;
-  for (int64_t i = 0; i < group.count; ++i) quantize_row(op.out, group.first + i);
+  for (int64_t i = 0; i < group.count; ++i) quantize_part(op.out, group.first + i);
 }
 
 void Program::execute(const ExpertsDown& op, int index, int thread) {

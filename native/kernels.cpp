@@ -20,6 +20,8 @@ void linear(const Matrix& w, const Activation& x, int64_t rows, int64_t first, i
 
 #define WAZN_TABLE_(isa) isa##_kernels
 #define WAZN_TABLE(isa) WAZN_TABLE_(isa)
+#define WAZN_LAYERS_(isa) isa##_layers()
+#define WAZN_LAYERS(isa) WAZN_LAYERS_(isa)
 #define WAZN_STRING_(isa) #isa
 #define WAZN_STRING(isa) WAZN_STRING_(isa)
 
@@ -34,12 +36,15 @@ const Kernels* WAZN_TABLE(WAZN_ISA)() {
                                 rms_norm,
                                 swiglu,
                                 sigmoid,
+                                gate,
+                                sqrt_softplus,
                                 softmax,
                                 add_scaled,
                                 rope,
                                 append_kv,
                                 attend,
                                 merge_parts,
+                                WAZN_LAYERS(WAZN_ISA),
                                 block_peaks,
                                 weigh_logits};
   return &table;

@@ -103,12 +103,20 @@ struct Attention {
   int64_t partial_stride;  // floats between parts
 };
 
+// Which numbers are rotated: `width` of each of `heads` heads that lie `stride` apart.
+struct RopeShape {
+  int64_t heads, stride, width;
+  bool interleaved, inverse;
+};
+
 constexpr int64_t kLogitBlock = 64;  // logits that share a peak and a sum
 
 // How logits become weights: e^((logit - peak) * inverse_temperature).
 struct Softmax {
   float peak, inverse_temperature;
 };
+
+struct LayerKernels;  // of kinds of layers that few families have: layer_kernels.h
 
 // Everything an instruction set must provide. Scratch is 64-byte aligned, per thread.
 struct Kernels {
@@ -127,9 +135,11 @@ struct Kernels {
   void (*rms_norm)(const float* x, const float* weight, int64_t columns, float eps, float* out);
   void (*swiglu)(const float* gate, const float* up, int64_t columns, float* out);
   void (*sigmoid)(const float* x, int64_t columns, float* out);
+  void (*gate)(const float* gate, const float* x, int64_t columns, float* out);
+  void (*sqrt_softplus)(const float* x, int64_t columns, float* out);
   void (*softmax)(const float* x, int64_t columns, float* out);
   void (*add_scaled)(const float* x, float factor, int64_t columns, float* out);
-  void (*rope)(float* x, int64_t heads, int64_t head_dim, const float* angles, bool interleaved);
+  void (*rope)(float* x, const float* angles, const RopeShape& shape);
   // Writes one position's key and value of one head into its page.
   void (*append_kv)(const float* key, const float* value, int64_t head_dim, int64_t slot,
                     KvFormat format, uint8_t* page);
@@ -137,6 +147,7 @@ struct Kernels {
   // One row's head from the partial results of its parts, `stride` floats apart.
   void (*merge_parts)(const float* partials, int64_t num_parts, int64_t stride, int64_t head_dim,
                       float* out);
+  const LayerKernels* layers;
   // Of each block of logits the peak, or the sum of the weights; see logits.h.
   float (*block_peaks)(const float* x, int64_t count, float* peaks);
   void (*weigh_logits)(const float* x, int64_t count, const Softmax& softmax, float* weights,
@@ -154,6 +165,10 @@ constexpr int64_t num_scale_spans(int64_t columns) {
   return (columns + kScaleSpan - 1) / kScaleSpan;
 }
 
+const LayerKernels* avx2_layers();
+const LayerKernels* avx_vnni_layers();
+const LayerKernels* avx512_vnni_layers();
+const LayerKernels* neon_dotprod_layers();
 const Kernels* avx2_kernels();
 const Kernels* avx_vnni_kernels();
 const Kernels* avx512_vnni_kernels();

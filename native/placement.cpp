@@ -30,6 +30,7 @@ std::vector<Slot> weights_of(Operation& operation) {
   if (auto* route = std::get_if<Route>(&operation)) slots = {&route->weight};
   if (auto* up = std::get_if<ExpertsUp>(&operation)) slots = {&up->gate, &up->up};
   if (auto* down = std::get_if<ExpertsDown>(&operation)) slots = {&down->weight};
+  if (auto* grouped = std::get_if<GroupedLinear>(&operation)) slots = {&grouped->weight};
   return slots;
 }
 

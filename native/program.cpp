@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <cstring>
 #include <stdexcept>
 #include <utility>
@@ -40,6 +41,7 @@ Program::Program(const Kernels* kernels, std::shared_ptr<Pool> pool, int64_t max
       max_rows_(max_rows),
       exact_(exact),
       kv_(kv),
+      page_bytes_(kv.layers * kv.heads * kv_page_bytes(kv.head_dim, kv.format)),
       scratch_bytes_(attention_scratch_bytes(kv.head_dim)) {}
 
 BufferId Program::add_buffer(int64_t columns, int64_t num_digits, int64_t copies) {
@@ -65,6 +67,16 @@ BufferId Program::add_buffer(int64_t columns, int64_t num_digits, int64_t copies
   return (BufferId)buffers_.size() - 1;
 }
 
+int64_t Program::add_store(int64_t bytes, int64_t rate) {
+  stores_.push_back({page_bytes_, bytes, rate});
+  page_bytes_ += align((kPage + rate - 1) / rate * bytes);
+  return num_stores() - 1;
+}
+
+int64_t Program::add_state(int64_t floats) {
+  return std::exchange(state_floats_, state_floats_ + align(floats * 4) / 4);
+}
+
 void Program::add(Operation operation) {
   if (auto* attend = std::get_if<Attend>(&operation))
     if (attend->heads % kv_.heads || attend->heads / kv_.heads > kAttentionRows ||
@@ -80,12 +92,29 @@ void Program::add(Operation operation) {
   if (auto* route = std::get_if<Route>(&operation)) {
     reserve(*route->weight, linear_scratch_bytes(route->weight->matrix.columns, max_rows_));
     routing_.reserve(max_rows_, route->choice);
+    if (!route->table.empty())
+      routed_tokens_ = std::min(routed_tokens_, (int64_t)route->table.size() / route->choice.top_k);
   }
   if (auto* up = std::get_if<ExpertsUp>(&operation))
     for (const auto& weight : {up->gate, up->up})
       reserve(*weight, expert_scratch_bytes(weight->matrix.columns, max_rows_));
   if (auto* down = std::get_if<ExpertsDown>(&operation))
     reserve(*down->weight, expert_scratch_bytes(down->weight->matrix.columns, max_rows_));
+  const auto needs_angles = [this](int64_t table, int64_t width) {
+    rope_widths_.resize(std::max<size_t>(rope_widths_.size(), table + 1));
+    rope_widths_[table] = width;
+  };
+  if (auto* rope = std::get_if<Rope>(&operation)) needs_angles(rope->table, rope->width);
+  if (auto* compress = std::get_if<Compress>(&operation))
+    needs_angles(compress->table, compress->rope.width);
+  if (auto* grouped = std::get_if<GroupedLinear>(&operation))
+    reserve(*grouped->weight, grouped_scratch_bytes(grouped->weight->matrix.columns, max_rows_));
+  if (auto* latent = std::get_if<AttendLatent>(&operation))
+    scratch_bytes_ = std::max(scratch_bytes_, latent_scratch_bytes(latent->shape));
+  if (auto* select = std::get_if<Select>(&operation)) {
+    selected_.resize(max_rows_);
+    scratch_bytes_ = std::max(scratch_bytes_, index_scratch_bytes(select->shape, select->heads));
+  }
   on_wanted_rows_.push_back(gathered_);
   gathered_ |= std::holds_alternative<Gather>(operation);
   operations_.push_back(std::move(operation));
@@ -114,20 +143,34 @@ void Program::copy_weights() {
   check_weights();
 }
 
-void Program::open_cache(int64_t num_pages) {
-  const int64_t bytes = kv_.layers * kv_.heads * kv_page_bytes(kv_.head_dim, kv_.format);
-  cache_ = allocate(num_pages * bytes);
+void Program::open_cache(int64_t num_pages, int64_t num_slots) {
+  cache_ = allocate(num_pages * page_bytes_);
   num_pages_ = num_pages;
+  states_ = allocate(num_slots * state_bytes());
+  num_slots_ = num_slots;
+  slot_positions_.assign(num_slots, 0);
 }
 
-void Program::set_angles(const float* angles, int64_t num_positions) {
-  angles_ = angles;
-  num_angles_ = num_positions;
+void Program::set_angles(int64_t table, const float* angles, int64_t num_positions, int64_t width) {
+  angles_.resize(std::max<size_t>(angles_.size(), table + 1));
+  angles_[table] = {angles, num_positions, width};
 }
 
 uint8_t* Program::page(int64_t layer, int64_t id) const {
-  return cache_->data() +
-         (id * kv_.layers + layer) * kv_.heads * kv_page_bytes(kv_.head_dim, kv_.format);
+  return cache_->data() + id * page_bytes_ +
+         layer * kv_.heads * kv_page_bytes(kv_.head_dim, kv_.format);
+}
+
+uint8_t* Program::cached_row(int64_t store, int64_t sequence, int64_t index) const {
+  const Store& s = stores_[store];
+  const int64_t page = (s.rate * (index + 1) - 1) / kPage;
+  const int32_t id = step_.page_tables[sequence * step_.table_width + page];
+  return cache_->data() + id * page_bytes_ + s.offset +
+         (index - page * kPage / s.rate) * s.row_bytes;
+}
+
+float* Program::state(int64_t sequence, int64_t offset) const {
+  return (float*)states_->data() + step_.state_slots[sequence] * state_floats_ + offset;
 }
 
 void Program::check(const Step& step) const {
@@ -137,10 +180,18 @@ void Program::check(const Step& step) const {
   if (step.num_sequences < 1 || step.row_starts[0] != 0 ||
       step.row_starts[step.num_sequences] != step.rows)
     reject("row_starts must begin with 0 and end with the number of rows");
+  for (size_t table = 0; table < rope_widths_.size(); ++table)
+    if (rope_widths_[table] &&
+        (table >= angles_.size() || angles_[table].width != rope_widths_[table]))
+      reject("there are no angles of the width " + std::to_string(rope_widths_[table]));
+  int64_t num_positions = INT64_MAX;
+  for (const Angles& table : angles_)
+    if (table.width) num_positions = std::min(num_positions, table.num_positions);
+  if (num_positions == INT64_MAX) num_positions = 0;
   for (int64_t s = 0; s < step.num_sequences; ++s) {
     const int64_t count = step.row_starts[s + 1] - (int64_t)step.row_starts[s];
     const int64_t first = step.first_positions[s], last = first + count - 1;
-    if (count < 1 || first < 0 || last >= num_angles_ || last / kPage >= step.table_width)
+    if (count < 1 || first < 0 || last >= num_positions || last / kPage >= step.table_width)
       reject("sequence " + std::to_string(s) + " has rows outside its positions or pages");
     for (int64_t p = 0; p <= last / kPage; ++p) {
       const int32_t id = step.page_tables[s * step.table_width + p];
@@ -152,9 +203,26 @@ void Program::check(const Step& step) const {
       reject("wanted row " + std::to_string(step.wanted[i]) + " is not in the batch");
   if (const Embed* embed = std::get_if<Embed>(&operations_.at(0)))
     for (int64_t i = 0; i < step.rows; ++i)
-      if (step.token_ids[i] < 0 || step.token_ids[i] >= embed->table->matrix.rows)
+      if (step.token_ids[i] < 0 || step.token_ids[i] >= embed->table->matrix.rows ||
+          step.token_ids[i] >= routed_tokens_)
         reject("token id " + std::to_string(step.token_ids[i]) + " is outside the vocabulary of " +
                std::to_string(embed->table->matrix.rows));
+}
+
+// A state goes on from where it was left, or begins anew at position 0.
+void Program::check_states(const Step& step) const {
+  if (!step.state_slots) reject("the batch names no state slots, and the model has a state");
+  std::vector<bool> is_taken(num_slots_);
+  for (int64_t s = 0; s < step.num_sequences; ++s) {
+    const int32_t slot = step.state_slots[s];
+    if (slot < 0 || slot >= num_slots_ || is_taken[slot])
+      reject("state slot " + std::to_string(slot) + " does not exist or is named twice");
+    is_taken[slot] = true;
+    if (step.first_positions[s] && step.first_positions[s] != slot_positions_[slot])
+      reject("the state in slot " + std::to_string(slot) + " goes on from position " +
+             std::to_string(slot_positions_[slot]) + ", not " +
+             std::to_string(step.first_positions[s]));
+  }
 }
 
 void Program::prepare(const Step& step) {
@@ -173,7 +241,7 @@ void Program::prepare(const Step& step) {
       row_sequence_[row] = s;
       row_position_[row] = step.first_positions[s] + row - first;
     }
-    for (int32_t row = first; row < last; row += rows_per_tile)
+    for (int32_t row = first; row < last && kv_.layers; row += rows_per_tile)
       add_tiles(s, row, std::min(rows_per_tile, last - row), group * (kv_.head_dim + 16));
   }
   // The longest tasks first, so that all threads finish together.
@@ -219,10 +287,15 @@ void Program::run(int first_segment, int last_segment, const Step& step) {
       last_segment > (int)segment_ends_.size())
     reject("there is no such range of segments");
   check(step);
+  const bool advances = state_floats_ && first_segment == 0;
+  if (advances) check_states(step);
   prepare(step);
   const int first = first_segment == 0 ? 0 : segment_ends_[first_segment - 1];
   const int last = segment_ends_[last_segment - 1];
   pool_->run([this, first, last](int thread) { work(thread, first, last); });
+  for (int64_t s = 0; advances && s < step.num_sequences; ++s)
+    slot_positions_[step.state_slots[s]] =
+        step.first_positions[s] + step.row_starts[s + 1] - step.row_starts[s];
   check_weights();
 }
 
@@ -252,7 +325,11 @@ bool Program::is_row_local(int index) const {
   const Operation& op = operations_[index];
   return !std::holds_alternative<Linear>(op) && !std::holds_alternative<Attend>(op) &&
          !std::holds_alternative<Gather>(op) && !std::holds_alternative<Route>(op) &&
-         !std::holds_alternative<ExpertsUp>(op) && !std::holds_alternative<ExpertsDown>(op);
+         !std::holds_alternative<ExpertsUp>(op) && !std::holds_alternative<ExpertsDown>(op) &&
+         !std::holds_alternative<GroupedLinear>(op) && !std::holds_alternative<AttendLatent>(op) &&
+         !std::holds_alternative<Compress>(op) && !std::holds_alternative<KeepRows>(op) &&
+         !std::holds_alternative<Select>(op) && !std::holds_alternative<CausalConv>(op) &&
+         !std::holds_alternative<DeltaRule>(op);
 }
 
 bool Program::needs_barrier(int index) const {
@@ -264,11 +341,16 @@ int64_t Program::num_rows(int index) const {
 }
 
 void Program::quantize_row(BufferId id, int64_t row) {
+  for (int64_t part = row * copies_[id]; part < (row + 1) * copies_[id]; ++part)
+    quantize_part(id, part);
+}
+
+void Program::quantize_part(BufferId id, int64_t part) {
   const Activation& b = buffers_[id];
-  const float* x = b.floats + row * b.columns;
-  if (b.num_digits == 1) kernels_->quantize(x, b.columns, b.digits[row]);
+  const float* x = b.floats + part * b.columns;
+  if (b.num_digits == 1) kernels_->quantize(x, b.columns, b.digits[part]);
   if (b.num_digits == 2)
-    kernels_->quantize_wide(x, b.columns, {b.digits[2 * row], b.digits[2 * row + 1]});
+    kernels_->quantize_wide(x, b.columns, {b.digits[2 * part], b.digits[2 * part + 1]});
 }
 
 void Program::execute(const Embed& op, int index, int thread) {
@@ -311,7 +393,7 @@ void Program::multiply(const Linear& op, int64_t rows, Range panels, int thread)
   split(op.products, panels, [&](const Product& product, Range own) {
     const bool to_result = product.out == kLogits;
     const Output out = {to_result ? step_.result : buffers_[product.out].floats,
-                        to_result ? step_.result_columns : buffers_[product.out].columns,
+                        to_result ? step_.result_columns : width(product.out),
                         product.bias.empty() ? nullptr : product.bias.data(), product.accumulate};
     kernel(product.weight->matrix, buffers_[op.in], rows, own.first, own.last, out,
            scratch_[thread]->data());
@@ -320,10 +402,11 @@ void Program::multiply(const Linear& op, int64_t rows, Range panels, int thread)
 
 void Program::execute(const Rope& op, int index, int thread) {
   const Range rows = share(num_rows(index), thread, pool_->size());
-  const Activation& x = buffers_[op.x];
+  float* x = buffers_[op.x].floats + op.offset;
+  const RopeShape shape = {op.heads, op.head_dim, op.width, op.interleaved, op.inverse};
   for (int64_t row = rows.first; row < rows.last; ++row)
-    kernels_->rope(x.floats + row * x.columns, op.heads, op.head_dim,
-                   angles_ + row_position_[row] * op.head_dim, op.interleaved);
+    kernels_->rope(x + row * op.heads * op.head_dim,
+                   angles_[op.table].pairs + row_position_[row] * op.width, shape);
 }
 
 void Program::execute(const AppendKv& op, int index, int thread) {
@@ -375,12 +458,30 @@ void Program::execute(const MergeParts& op, int index, int thread) {
           kv_.head_dim, buffers_[op.out].floats + row * op.heads * kv_.head_dim + h * kv_.head_dim);
 }
 
+void Program::swiglu(float* gate, float* up, int64_t columns, float limit, float* out) const {
+  if (limit > 0.0f) {
+    layer_kernels().clamp(gate, columns, -INFINITY, limit);
+    layer_kernels().clamp(up, columns, -limit, limit);
+  }
+  kernels_->swiglu(gate, up, columns, out);
+}
+
 void Program::execute(const SwiGlu& op, int index, int thread) {
   const Range rows = share(num_rows(index), thread, pool_->size());
   const int64_t n = buffers_[op.out].columns;
   for (int64_t row = rows.first; row < rows.last; ++row) {
-    kernels_->swiglu(buffers_[op.gate].floats + row * n, buffers_[op.up].floats + row * n, n,
-                     buffers_[op.out].floats + row * n);
+    swiglu(buffers_[op.gate].floats + row * n, buffers_[op.up].floats + row * n, n, op.limit,
+           buffers_[op.out].floats + row * n);
+    quantize_row(op.out, row);
+  }
+}
+
+void Program::execute(const SigmoidGate& op, int index, int thread) {
+  const Range rows = share(num_rows(index), thread, pool_->size());
+  const int64_t n = width(op.out);
+  for (int64_t row = rows.first; row < rows.last; ++row) {
+    kernels_->gate(buffers_[op.gate].floats + row * n, buffers_[op.in].floats + row * n, n,
+                   buffers_[op.out].floats + row * n);
     quantize_row(op.out, row);
   }
 }

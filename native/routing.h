@@ -9,10 +9,18 @@
 
 namespace wazn {
 
-// How a router's scores become experts.
+// What a router makes of its logits.
+enum class Scoring { kSoftmax, kSigmoid, kSqrtSoftplus };
+
+// How a router's scores become experts and their weights.
 struct Choice {
   int64_t num_experts, top_k;
   bool normalize;  // weights of a row sum to 1
+  Scoring scoring = Scoring::kSoftmax;
+  std::vector<float> bias = {};        // added to the scores for the choice only; empty: none
+  int64_t groups = 1, top_groups = 1;  // only experts of the best groups of equal size
+  bool sums_two = false;               // a group counts its two best scores, not its best
+  float scale = 1.0f;                  // of the weights
 };
 
 // The pairs of one expert: [first, first + count).
@@ -23,8 +31,11 @@ struct Group {
 class Routing {
  public:
   void reserve(int64_t max_rows, const Choice& choice);
-  // The `top_k` experts of a row with the highest scores; of equal ones the lowest.
+  // The `top_k` experts of a row with the highest scores (and bias) among those of the best groups;
+  // of equal ones the lowest, of groups too.
   void choose(int64_t row, const float* scores, const Choice& choice);
+  // The given experts, with weights by their scores.
+  void assign(int64_t row, const float* scores, const int32_t* experts, const Choice& choice);
   // Pairs by expert, and within an expert by row.
   void sort(int64_t rows, const Choice& choice);
 
@@ -46,10 +57,14 @@ class Routing {
   int64_t top_k() const { return choice_.top_k; }
 
  private:
+  void weigh(int64_t row, const float* scores, const Choice& choice);
+  const float* rank(int64_t row, const float* scores, const Choice& choice);
+
   Choice choice_{};
   int64_t num_active_ = 0, num_pairs_ = 0;
   std::vector<int32_t> chosen_;  // (rows, top_k), ascending in a row
   std::vector<float> weights_;
+  std::vector<float> ranks_;                     // (rows, experts): what the choice goes by
   std::vector<int32_t> starts_, next_, active_;  // per expert
   std::vector<int32_t> pair_rows_;               // per pair
   std::vector<float> pair_weights_;

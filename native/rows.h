@@ -57,6 +57,36 @@ void sigmoid(const float* x, int64_t columns, float* out) {
   }
 }
 
+// sigmoid(gate) * x. out may be gate or x.
+void gate(const float* gate, const float* x, int64_t columns, float* out) {
+  for (int64_t i = 0; i < columns; i += 16) {
+    const int64_t left = columns - i;
+    const Floats e = exp(sub(zero(), load_some(gate + i, left)));
+    store_some(out + i, div(load_some(x + i, left), add(splat(1.0f), e)), left);
+  }
+}
+
+// ln(1 + e^x) = max(x, 0) + ln(1 + u), u = e^-|x|; ln(1 + u) = 2 artanh(u / (2 + u)), whose series
+// needs nine terms for float32, as the argument is at most 1/3.
+WAZN_INLINE Floats softplus(Floats x) {
+  const Floats u = exp(sub(zero(), abs(x)));
+  const Floats s = div(u, add(splat(2.0f), u)), square = mul(s, s);
+  Floats series = splat(1.0f / 17.0f);
+  for (int divisor = 15; divisor > 0; divisor -= 2)
+    series = fma(series, square, splat(1.0f / (float)divisor));
+  return add(max(x, zero()), mul(mul(splat(2.0f), s), series));
+}
+
+// sqrt(ln(1 + e^x)). out may be x.
+void sqrt_softplus(const float* x, int64_t columns, float* out) {
+  for (int64_t i = 0; i < columns; i += 16) {
+    float values[16];
+    store(values, softplus(load_some(x + i, columns - i)));
+    for (float& value : values) value = __builtin_sqrtf(value);
+    store_some(out + i, load(values), columns - i);
+  }
+}
+
 // e^x / sum(e^x), shifted by the largest x. out may be x.
 void softmax(const float* x, int64_t columns, float* out) {
   float largest = x[0];
@@ -82,15 +112,15 @@ void add_scaled(const float* x, float factor, int64_t columns, float* out) {
   }
 }
 
-// Rotates each head in place by angles[head_dim / 2][cos, sin] (Su 2021). Pairs are (i, i + half),
-// or (2i, 2i + 1) when interleaved.
-void rope(float* x, int64_t heads, int64_t head_dim, const float* angles, bool interleaved) {
-  const int64_t half = head_dim / 2;
-  for (int64_t h = 0; h < heads; ++h, x += head_dim)
+// Rotates each head in place by angles[width / 2][cos, sin] (Su 2021), or back. Pairs are
+// (i, i + half), or (2i, 2i + 1) when interleaved.
+void rope(float* x, const float* angles, const wazn::RopeShape& shape) {
+  const int64_t half = shape.width / 2;
+  for (int64_t h = 0; h < shape.heads; ++h, x += shape.stride)
     for (int64_t i = 0; i < half; ++i) {
-      const float c = angles[2 * i], s = angles[2 * i + 1];
-      float& a = x[interleaved ? 2 * i : i];
-      float& b = x[interleaved ? 2 * i + 1 : i + half];
+      const float c = angles[2 * i], s = shape.inverse ? -angles[2 * i + 1] : angles[2 * i + 1];
+      float& a = x[shape.interleaved ? 2 * i : i];
+      float& b = x[shape.interleaved ? 2 * i + 1 : i + half];
       const float rotated = __builtin_fmaf(a, c, -(b * s));  // explicit: gcc 12 fuses these
       b = __builtin_fmaf(a, s, b * c);                       // even when told not to
       a = rotated;

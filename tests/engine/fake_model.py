@@ -91,6 +91,7 @@ class FakeModel:
     pool: native.Pool = field(default_factory=lambda: native.Pool(1))
     page_bytes: int = 1000
     weight_bytes: int = 0
+    state_bytes: int = 0  # with some, a sequence goes on only from where its slot's state is
     tokenizer: Tokenizer | None = field(default_factory=fake_tokenizer)
     chat_template: FakeTemplate | None = field(default_factory=FakeTemplate)
     generation_defaults: Mapping[str, float | int] = field(default_factory=dict)
@@ -101,8 +102,9 @@ class FakeModel:
     error: Exception | None = None
     is_closed: bool = False
 
-    def open_cache(self, num_pages: int) -> None:
+    def open_cache(self, num_pages: int, num_slots: int) -> None:
         self.num_pages = num_pages
+        self.slot_positions = [0] * num_slots
         self.tokens = np.full((min(num_pages, 100_000), PAGE), -1, dtype=np.int32)
         self.positions = np.full_like(self.tokens, -1)
 
@@ -121,6 +123,8 @@ class FakeModel:
     def _histories(self, batch: Batch) -> list[list[int]]:
         """Store all rows, then read the history of each wanted row back."""
         check(batch, self)
+        if self.state_bytes:
+            self._advance_states(batch)
         if self.error is not None:
             raise self.error
         owner = {}
@@ -132,6 +136,15 @@ class FakeModel:
                 self.positions[page, position % PAGE] = position
                 owner[row] = (sequence, position)
         return [self._history(batch, *owner[row]) for row in batch.logit_rows.tolist()]
+
+    def _advance_states(self, batch: Batch) -> None:
+        """What the native core does with the slots of states."""
+        assert batch.state_slots is not None
+        slots, rows = batch.state_slots.tolist(), np.diff(batch.row_starts).tolist()
+        assert len(set(slots)) == len(slots) == len(rows)
+        for slot, first, count in zip(slots, batch.first_positions.tolist(), rows, strict=True):
+            assert first in (0, self.slot_positions[slot]), "a state goes on elsewhere"
+            self.slot_positions[slot] = first + count
 
     def _history(self, batch: Batch, sequence: int, last: int) -> list[int]:
         pages = batch.page_tables[sequence, : last // PAGE + 1]

@@ -25,9 +25,18 @@ def prompt_of(length: int, seed: int = 0) -> list[int]:
 
 
 def engine_of(pages: int = 1000, context: int | None = None, **fields: object) -> Engine:
-    """An engine over a FakeModel of these fields; its cache has so many pages."""
+    """An engine over a FakeModel of these fields; its cache has so many pages.
+
+    Of a model with a state, slots for ``state_slots`` sequences come on top.
+    """
+    slots = fields.pop("state_slots", 0)
+    assert isinstance(slots, int)
     model = FakeModel(**fields)  # type: ignore[arg-type]
-    return Engine(model, context, pages * model.page_bytes)
+    if not slots:
+        return Engine(model, context, pages * model.page_bytes)
+    # A quarter of the budget goes to states, one of them outside of any sequence.
+    model.state_bytes = max(pages * model.page_bytes // (3 * (slots + 1)), 1)
+    return Engine(model, context, pages * model.page_bytes + (slots + 1) * model.state_bytes)
 
 
 def finish(engine: Engine, increments: list[Increment] | None = None) -> list[Increment]:

@@ -43,12 +43,18 @@ def most_pages(length: int, kind: int) -> int:
 
 
 @settings(deadline=None, max_examples=60)
-@given(wishes, st.integers(1, 40), st.integers(0, 6), st.integers(0, 5))
+@given(wishes, st.integers(1, 40), st.integers(0, 6), st.integers(0, 5), st.integers(0, 3))
 def test_any_mix_gives_each_request_the_tokens_it_gets_alone(
-    wishes: list[tuple[int, int, int]], max_rows: int, spare_pages: int, cancelled: int
+    wishes: list[tuple[int, int, int]],
+    max_rows: int,
+    spare_pages: int,
+    cancelled: int,
+    state_slots: int,
 ) -> None:
     pages = max(most_pages(length, kind) for length, kind, _ in wishes) + spare_pages
-    engine = engine_of(pages, max_rows=max_rows)
+    engine = engine_of(pages, max_rows=max_rows, state_slots=state_slots)
+    assert engine.limits.num_pages == pages
+    assert engine.limits.num_slots == min(state_slots, max_rows)
     increments: list[Increment] = []
     asked = []
     for place, (length, kind, pause) in enumerate(wishes):
@@ -91,6 +97,14 @@ def in_a_small_cache(engine: Engine, num_requests: int) -> int:
 
 def test_sequences_that_lose_their_pages_finish_with_the_same_tokens() -> None:
     assert in_a_small_cache(engine_of(pages=6, max_rows=32), 4) > 0
+
+
+def test_sequences_with_a_state_begin_again_when_they_lose_a_page() -> None:
+    assert in_a_small_cache(engine_of(pages=6, max_rows=32, state_slots=4), 4) > 0
+
+
+def test_sequences_wait_for_a_state_slot() -> None:
+    in_a_small_cache(engine_of(pages=30, max_rows=32, state_slots=1), 3)
 
 
 def test_with_room_for_one_the_requests_follow_one_another() -> None:

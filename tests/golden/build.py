@@ -16,6 +16,7 @@ import numpy as np
 from gguf import GGMLQuantizationType, GGUFWriter, RopeScalingType
 from numpy.typing import NDArray
 
+from tests.golden import converted
 from tests.golden.catalogue import FOLDER, Tiny
 from tests.golden.tensors import Config, Tensors, draw, head_dim, spread
 from tests.golden.vocabulary import add_vocabulary
@@ -132,6 +133,8 @@ def write_gguf(
     vocabulary: str | None = None,
 ) -> None:
     """A GGUF file. Float formats round ``tensors``; block formats draw blocks of their own."""
+    if converted.is_converted(config):
+        return _write_converted(config, tensors, path, vocabulary)
     family = config["model_type"].replace("mistral", "llama").replace("_moe", "moe")
     writer = GGUFWriter(path, family)
     _add_metadata(writer, config)
@@ -142,6 +145,19 @@ def write_gguf(
         writer.add_tensor("rope_freqs.weight", divisors)
     for name, values in stack_experts(tensors).items():
         _add_tensor(writer, config, name, values, kind)
+    _finish(writer)
+
+
+def _write_converted(config: Config, tensors: Tensors, path: Path, vocabulary: str | None) -> None:
+    writer = converted.new_writer(config, path)
+    if vocabulary is not None:
+        add_vocabulary(writer, FOLDER / "tokenizers" / vocabulary)
+    for name, values in converted.converted(config, stack_experts(tensors)).items():
+        writer.add_tensor(name, values)
+    _finish(writer)
+
+
+def _finish(writer: GGUFWriter) -> None:
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

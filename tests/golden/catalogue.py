@@ -36,7 +36,7 @@ class Tiny:
 
 
 VOCAB_SIZE = 311
-_COMMON: dict[str, Any] = {
+COMMON: dict[str, Any] = {
     "vocab_size": VOCAB_SIZE,
     "hidden_act": "silu",
     "max_position_embeddings": 512,
@@ -47,7 +47,7 @@ LLAMA = Tiny(
     name="llama",
     vocabulary="llama3",
     config={
-        **_COMMON,
+        **COMMON,
         "architectures": ["LlamaForCausalLM"],
         "model_type": "llama",
         "hidden_size": 64,
@@ -83,7 +83,7 @@ LLAMA_TIED = Tiny(
     name="llama_tied",
     vocabulary="smollm2",
     config={
-        **_COMMON,
+        **COMMON,
         "architectures": ["LlamaForCausalLM"],
         "model_type": "llama",
         "hidden_size": 96,
@@ -108,7 +108,7 @@ QWEN2 = Tiny(
     name="qwen2",
     vocabulary="qwen2",
     config={
-        **_COMMON,
+        **COMMON,
         "architectures": ["Qwen2ForCausalLM"],
         "model_type": "qwen2",
         "hidden_size": 64,
@@ -133,7 +133,7 @@ QWEN3 = Tiny(
     name="qwen3",
     vocabulary="qwen2",
     config={
-        **_COMMON,
+        **COMMON,
         "architectures": ["Qwen3ForCausalLM"],
         "model_type": "qwen3",
         "hidden_size": 64,
@@ -161,7 +161,7 @@ QWEN3_MOE = Tiny(
     name="qwen3_moe",
     vocabulary="qwen2",
     config={
-        **_COMMON,
+        **COMMON,
         "architectures": ["Qwen3MoeForCausalLM"],
         "model_type": "qwen3_moe",
         "hidden_size": 64,
@@ -200,7 +200,7 @@ QWEN2_MOE = Tiny(
     name="qwen2_moe",
     vocabulary="qwen2",
     config={
-        **_COMMON,
+        **COMMON,
         "architectures": ["Qwen2MoeForCausalLM"],
         "model_type": "qwen2_moe",
         "hidden_size": 64,
@@ -235,7 +235,7 @@ LLAMA_WIDE = Tiny(
     name="llama_wide",
     vocabulary="smollm2",
     config={
-        **_COMMON,
+        **COMMON,
         "architectures": ["LlamaForCausalLM"],
         "model_type": "llama",
         "hidden_size": 256,

@@ -19,7 +19,7 @@ import transformers
 from gguf import GGMLQuantizationType
 from numpy.typing import NDArray
 
-from tests.golden import reference
+from tests.golden import later_families, later_shapes, reference
 from tests.golden.answers import FORMAT_ROWS, ROWS, sequence
 from tests.golden.build import read_config, tiny_directory, tiny_gguf, write_safetensors
 from tests.golden.catalogue import CATALOGUE, FOLDER, Tiny
@@ -44,7 +44,9 @@ def make(tiny: Tiny, scratch: Path) -> None:
         sharded = tiny_directory(tiny, scratch / f"{tiny.name}-sharded", tiny.bfloat16_shards)
         found["sharded"] = _format_rows(tiny, reference.from_directory(sharded))
     config = read_config(tiny)
-    for kind in (GGMLQuantizationType.F32, *tiny.formats):
+    # Files of the later families have a converter's word for it: tests/parity/test_converter.py.
+    plain = () if later_shapes.has_shapes(config) else (GGMLQuantizationType.F32,)
+    for kind in (*plain, *tiny.formats):
         path = tiny_gguf(tiny, scratch / f"{tiny.name}-{kind.name}.gguf", kind)
         rows = _format_rows(tiny, reference.from_gguf(path, config))
         if kind == GGMLQuantizationType.F32:
@@ -90,7 +92,10 @@ def _check_features(tiny: Tiny, scratch: Path, answers: NDArray[np.float32]) -> 
         tiny_directory(tiny, folder)
         if isinstance(change, str):
             tensors = draw(tiny.config, tiny.seed)
-            neutral = {name: 0.0 if name.endswith(".bias") else 1.0 for name in tensors}
+            neutral = {
+                name: 0.0 if name.endswith((".bias", "_bias", "ape", "_base")) else 1.0
+                for name in tensors
+            } | {name: -50.0 for name in tensors if name.endswith("attn_sink")}
             for name in (name for name in tensors if name.endswith(change)):
                 tensors[name][:] = neutral[name]
             write_safetensors(tensors, folder / "model.safetensors", GGMLQuantizationType.F32)
@@ -109,9 +114,10 @@ def main() -> None:
     torch.set_num_threads(1)
     logging: Any = transformers.utils.logging
     logging.disable_progress_bar()
-    wanted = sys.argv[1:] or [tiny.name for tiny in CATALOGUE]
+    every = (*CATALOGUE, *later_families.CATALOGUE)
+    wanted = sys.argv[1:] or [tiny.name for tiny in every]
     with tempfile.TemporaryDirectory() as scratch:
-        for tiny in CATALOGUE:
+        for tiny in every:
             if tiny.name in wanted:
                 make(tiny, Path(scratch))
     size = sum(path.stat().st_size for path in FOLDER.rglob("*.*") if path.suffix != ".pyc")

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from tests.golden import later_shapes
 from tests.golden.weights import normal
 
 Config: TypeAlias = Mapping[str, Any]
@@ -39,6 +40,11 @@ def shapes(config: Config) -> dict[str, tuple[int, ...]]:
     for index in range(config["num_hidden_layers"]):
         layer = f"model.layers.{index}."
         found[layer + "input_layernorm.weight"] = (hidden,)
+        if later_shapes.has_shapes(config):
+            own = later_shapes.layer_shapes(config, index)
+            found |= {layer + name: shape for name, shape in own.items()}
+            found[layer + "post_attention_layernorm.weight"] = (hidden,)
+            continue
         for name, rows, columns in (
             ("q", queries, hidden),
             ("k", keys, hidden),
@@ -56,7 +62,7 @@ def shapes(config: Config) -> dict[str, tuple[int, ...]]:
     found["model.norm.weight"] = (hidden,)
     if not config["tie_word_embeddings"]:
         found["lm_head.weight"] = (config["vocab_size"], hidden)
-    return found
+    return later_shapes.renamed(config, found)
 
 
 def _feed_forward(config: Config) -> dict[str, tuple[int, ...]]:
@@ -84,10 +90,35 @@ def _network(prefix: str, hidden: int, width: int) -> dict[str, tuple[int, ...]]
 
 def draw(config: Config, seed: int) -> Tensors:
     """All weights in float32, a function of ``seed`` and each tensor's name."""
-    return {name: _draw_one(f"{seed}/{name}", shape) for name, shape in shapes(config).items()}
+    if "tid2eid" in "".join(shapes(config)):
+        return _with_tables(config, seed)
+    return _draw_all(config, seed)
+
+
+def _with_tables(config: Config, seed: int) -> Tensors:
+    """With different experts for each token id in the tables of DeepSeek-V4."""
+    tensors = _draw_all(config, seed)
+    for name in [name for name in tensors if name.endswith("tid2eid")]:
+        noise = normal(f"{seed}/{name}", (config["vocab_size"], config["n_routed_experts"]), 1.0)
+        order = np.argsort(noise, axis=1, kind="stable")[:, : config["num_experts_per_tok"]]
+        tensors[name] = order.astype(np.float32)
+    return tensors
+
+
+def _draw_all(config: Config, seed: int) -> Tensors:
+    is_centred = config["model_type"].startswith(("qwen3_next", "qwen3_5"))  # norms around 0
+    return {
+        name: _draw_one(f"{seed}/{name}", shape)
+        - np.float32(is_centred and name.endswith("norm.weight") and "linear_attn" not in name)
+        for name, shape in shapes(config).items()
+    }
 
 
 def _draw_one(name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    if name.endswith(("_base", "_scale", "attn_sink", ".ape")):
+        return normal(name, shape, 0.7) + np.float32(name.endswith("_scale"))
+    if name.endswith(("A_log", "dt_bias", "e_score_correction_bias")):
+        return normal(name, shape, 0.3 if name.endswith("bias") else 0.7)
     if name.endswith("norm.weight"):
         middle = 1.5 if name.endswith(("q_norm.weight", "k_norm.weight")) else 1.0
         return middle + normal(name, shape, 0.25)
@@ -98,9 +129,9 @@ def spread(name: str, shape: tuple[int, ...]) -> float:
     """The standard deviation of a matrix or bias."""
     if name.endswith(".bias"):
         return 0.7
-    if name.endswith(("embed_tokens.weight", "lm_head.weight")):
+    if name.endswith(("embed_tokens.weight", "lm_head.weight", "embed.weight", "head.weight")):
         return _LOGIT_STD / math.sqrt(shape[1])
-    if name.endswith("mlp.gate.weight"):
+    if name.endswith(("mlp.gate.weight", "ffn.gate.weight")):
         return _ROUTER_GAIN / math.sqrt(shape[1])
-    module = name.split(".")[-2]
+    module = name.split(".")[-2] if "." in name else name
     return _GAINS.get(module, 1.0) / math.sqrt(shape[1])

@@ -139,7 +139,10 @@ def test_gguf_names_become_hugging_face_names() -> None:
     assert huggingface_name("rope_freqs.weight") is None
     experts = "model.layers.1.mlp.experts.gate_proj.weight"
     assert huggingface_name("blk.1.ffn_gate_exps.weight") == experts
-    assert huggingface_name("blk.1.exp_probs_b.bias") is None
+    bias = "model.layers.1.mlp.gate.e_score_correction_bias"
+    assert huggingface_name("blk.1.exp_probs_b.bias") == bias
+    assert huggingface_name("blk.1.nextn.eh_proj.weight") is None
+    assert huggingface_name("blk.1.ssm_a") == "model.layers.1.linear_attn.A"
     assert used_tensors(["model.norm.weight", "model.visual.x.weight"], is_gguf=False) == {
         "model.norm.weight": "model.norm.weight"
     }

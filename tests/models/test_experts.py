@@ -95,10 +95,8 @@ def test_a_bad_value_is_named(
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"expert_gating_func": 2}, r"qwen3moe\.expert_gating_func is '2'"),
-        ({"expert_group_count": 8}, "expert_group_count"),
-        ({"expert_weights_scale": 2.5}, "expert_weights_scale is '2.5'"),
-        ({"leading_dense_block_count": 1}, "leading_dense_block_count"),
+        ({"expert_gating_func": 9}, r"qwen3moe\.expert_gating_func is '9'"),
+        ({"expert_gating_func": [1]}, "expert_gating_func"),
     ],
 )
 def test_a_variant_without_support_is_named(changes: dict[str, Any], message: str) -> None:
@@ -229,9 +227,7 @@ def lowered(function: Callable[[Tensor, Layer], Tensor]) -> list[str]:
     x = embed(recorder, weights.matrix("model.embed_tokens.weight"))
     emit(function(x, Layer(weights, random_config("qwen3_moe"), 0)))
     recorder.end_segment("all")
-    return list(
-        lower(recorder, Shape(8, False, 2, 2, 32, "float16", False), native.Pool(1)).listing
-    )
+    return list(lower(recorder, Shape(8, False, 2, 32, "float16", False), native.Pool(1)).listing)
 
 
 def test_experts_need_no_residual() -> None:

@@ -8,17 +8,27 @@ import pytest
 from gguf import GGMLQuantizationType
 from numpy.typing import NDArray
 
+from tests.golden import later_families
 from tests.golden.answers import FORMAT_ROWS, ROWS, continuations, sequence, stored_logits
 from tests.golden.build import tiny_directory, tiny_gguf
 from tests.golden.catalogue import CATALOGUE, LLAMA, Tiny
+from tests.golden.converted import has_gguf
 from wazn import LLM, Completion, SamplingParams
 
 TOLERANCE = 1e-4  # relative to the largest logit of a row
 GREEDY = SamplingParams(max_tokens=64, temperature=0, ignore_eos=True)
 FORMATS = [(tiny, kind) for tiny in CATALOGUE for kind in tiny.formats]
 
-each_model = pytest.mark.parametrize("tiny", CATALOGUE, ids=lambda tiny: tiny.name)
-each_file_kind = pytest.mark.parametrize("kind", ["directory", "gguf"])
+FILES = [
+    (tiny, kind)
+    for tiny in (*CATALOGUE, *later_families.CATALOGUE)
+    for kind in ("directory", "gguf")
+    if kind == "directory" or has_gguf(tiny.config)
+]
+
+each_file = pytest.mark.parametrize(
+    ("tiny", "kind"), FILES, ids=lambda value: getattr(value, "name", value)
+)
 each_format = pytest.mark.parametrize(
     ("tiny", "kind"), FORMATS, ids=lambda value: getattr(value, "name", "")
 )
@@ -38,8 +48,7 @@ def relative_error(found: NDArray[np.float32], expected: NDArray[np.float32]) ->
     return float((differences / np.abs(expected).max(axis=1)).max())
 
 
-@each_model
-@each_file_kind
+@each_file
 def test_logits_are_those_of_the_reference(tiny: Tiny, kind: str, tmp_path: Path) -> None:
     with _open(tiny, kind, tmp_path) as llm:
         logits = llm.logits(sequence(tiny))
@@ -65,8 +74,7 @@ def test_sharded_bfloat16_directory_gives_the_reference_logits(tmp_path: Path) -
     assert relative_error(logits[list(FORMAT_ROWS)], stored_logits(LLAMA, "sharded")) < TOLERANCE
 
 
-@each_model
-@each_file_kind
+@each_file
 def test_greedy_continuations_are_those_of_the_reference(
     tiny: Tiny, kind: str, tmp_path: Path
 ) -> None:
@@ -77,8 +85,7 @@ def test_greedy_continuations_are_those_of_the_reference(
         assert completion.token_ids == entry["continuation"]
 
 
-@each_model
-@each_file_kind
+@each_file
 def test_prompts_become_the_reference_token_ids(tiny: Tiny, kind: str, tmp_path: Path) -> None:
     with _open(tiny, kind, tmp_path) as llm:
         for entry in continuations(tiny):

@@ -13,7 +13,7 @@ from wazn.models.lowering import Shape, lower
 from wazn.models.recorder import Recorder, Tensor
 from wazn.weights.formats import Format
 
-SHAPE = Shape(8, False, 2, 2, 32, "float16", False)
+SHAPE = Shape(8, False, 2, 32, "float16", False)
 
 
 def test_a_llama_block_becomes_eleven_operations() -> None:

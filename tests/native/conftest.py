@@ -2,4 +2,6 @@
 
 import os
 
-collect_ignore = [] if os.environ.get("REQUIRE_KERNEL_TARGETS") else ["test_variants.py"]
+_VARIANTS = ["test_variants.py", "test_layer_variants.py"]
+
+collect_ignore = [] if os.environ.get("REQUIRE_KERNEL_TARGETS") else _VARIANTS

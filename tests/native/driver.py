@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 NATIVE = ROOT / "native"
 HERE = Path(__file__).parent
 OBJECTS = ROOT / "build" / "kernel-driver"
-KERNELS = ("kernels.cpp", "linear_4bit.cpp", "linear_other.cpp", "linear_wide.cpp")
+KERNELS = ("kernels.cpp", "layers.cpp", "linear_4bit.cpp", "linear_other.cpp", "linear_wide.cpp")
 FLAGS = ("-std=c++20", "-Wall", "-Wextra", "-ffp-contract=off", f"-I{NATIVE}")
 AVX2 = ("-mavx2", "-mfma", "-mf16c")
 AVX512 = ("-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512vnni")
@@ -132,7 +132,10 @@ class Driver:
         return answers
 
 
-OPERATIONS = ("linear", "row", "quantize", "rms_norm", "swiglu", "rope", "attend")
+OPERATIONS = (
+    *("linear", "row", "quantize", "rms_norm", "swiglu", "rope", "attend"),
+    *("latent", "index", "layer_norm", "convolve", "delta", "pool", "activate"),
+)
 
 
 def case(operation: str, parameters: Sequence[int], *arrays: Array | None) -> bytes:

@@ -10,44 +10,31 @@
 #include <cstring>
 #include <vector>
 
+#include "case.h"
 #include "kernels.h"
+#include "layer_cases.h"
 #include "pack.h"
-
-#define WAZN_TABLE_(isa) wazn::isa##_kernels
-#define WAZN_TABLE(isa) WAZN_TABLE_(isa)
 
 namespace {
 
 using wazn::kPanelRows;
-using Data = std::vector<uint8_t>;
 
-const wazn::Kernels& kernels() { return *WAZN_TABLE(WAZN_ISA)(); }
-
-enum Operation { kLinear, kRow, kQuantize, kRmsNorm, kSwiglu, kRope, kAttend };
-
-struct Case {
-  int64_t operation;
-  std::vector<int64_t> parameters;
-  std::vector<Data> arrays;
-
-  int64_t operator[](int i) const { return parameters.at(i); }
-  template <class T>
-  const T* array(int i) const {
-    return (const T*)arrays.at(i).data();
-  }
-  float number(int i) const { return *array<float>(i); }
+enum Operation {
+  kLinear,
+  kRow,
+  kQuantize,
+  kRmsNorm,
+  kSwiglu,
+  kRope,
+  kAttend,
+  kLatent,
+  kIndex,
+  kLayerNorm,
+  kConvolve,
+  kDelta,
+  kPool,
+  kActivate
 };
-
-template <class T>
-void append(Data& out, const T* values, int64_t count) {
-  const uint8_t* bytes = (const uint8_t*)values;
-  out.insert(out.end(), bytes, bytes + count * sizeof(T));
-}
-
-uint8_t* scratch() {
-  static uint8_t* memory = (uint8_t*)std::aligned_alloc(64, 1 << 24);
-  return memory;
-}
 
 struct Packed {
   Data data;
@@ -158,7 +145,7 @@ Data swiglu(const Case& c) {
 // heads, size of a head, interleaved; x of one row, angles.
 Data rope(const Case& c) {
   Data out = c.arrays.at(0);
-  kernels().rope((float*)out.data(), c[0], c[1], c.array<float>(1), c[2]);
+  kernels().rope((float*)out.data(), c.array<float>(1), {c[0], c[1], c[1], c[2] != 0, false});
   return out;
 }
 
@@ -213,6 +200,20 @@ Data answer(const Case& c) {
       return rope(c);
     case kAttend:
       return attend(c);
+    case kLatent:
+      return latent(c);
+    case kIndex:
+      return index(c);
+    case kLayerNorm:
+      return layer_norm(c);
+    case kConvolve:
+      return convolve(c);
+    case kDelta:
+      return delta(c);
+    case kPool:
+      return pool(c);
+    case kActivate:
+      return activate(c);
   }
   std::fprintf(stderr, "there is no operation %lld\n", (long long)c.operation);
   std::exit(2);

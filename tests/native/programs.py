@@ -1,6 +1,7 @@
 """Programs of one or two operations, to run a kernel by itself."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,6 +10,7 @@ from wazn import native
 from wazn.weights.formats import Format
 
 Floats = NDArray[np.float32]
+F32 = Format.F32
 Raw = NDArray[np.uint8]
 
 
@@ -16,6 +18,12 @@ def new_program(
     *, threads: int = 1, exact: bool = False, heads: int = 1, dim: int = 16, kv: str = "float16"
 ) -> native.Program:
     return native.Program(native.Pool(threads), 64, exact, 1, heads, dim, kv, native.chosen_isa())
+
+
+def choice(**changes: Any) -> dict[str, Any]:
+    """The options of a router: what ``changes`` says, and otherwise the plainest."""
+    plain = {"normalize": False, "scoring": "softmax", "bias": None, "table": None}
+    return plain | {"groups": 1, "top_groups": 1, "sums_two": False, "scale": 1.0} | changes
 
 
 def random_raw(
@@ -61,7 +69,31 @@ def run_again(program: native.Program, rows: int, first_position: int = 0) -> No
         np.arange(64, dtype=np.int32)[None],
         np.empty(0, np.int32),
         np.empty((0, 1), np.float32),
+        np.zeros(1, np.int32),
     )
+
+
+def fill(program: native.Program, buffers: Sequence[int], values: Sequence[Floats]) -> None:
+    """Writes the first rows of buffers."""
+    for buffer, rows in zip(buffers, values, strict=True):
+        program.floats(buffer).reshape(64, -1)[: len(rows)] = rows
+
+
+def stream(
+    program: native.Program,
+    buffers: Sequence[int],
+    values: Sequence[Floats],
+    out: int,
+    chunks: Sequence[int],
+) -> Floats:
+    """What ``out`` gets while rows of ``values`` arrive in ``chunks`` of one sequence."""
+    results, start = [], 0
+    for chunk in chunks:
+        fill(program, buffers, [rows[start : start + chunk] for rows in values])
+        (run if start == 0 else run_again)(program, chunk, start)
+        results.append(program.floats(out).reshape(64, -1)[:chunk].copy())
+        start += chunk
+    return np.concatenate(results)
 
 
 def apply(

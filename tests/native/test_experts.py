@@ -99,7 +99,7 @@ def computed(
         gathered = program.buffer(x.shape[1], "none", layer.top_k)
     out = program.buffer(down.rows, "none")
     program.quantize(source)
-    program.route(source, router, scores, layer.top_k, layer.normalize)
+    program.route(source, router, scores, layer.top_k, programs.choice(normalize=layer.normalize))
     program.experts_up(source, gathered, gate, up, inner)
     program.experts_down(inner, down, out, start is not None)
     program.open_cache(64)
@@ -126,7 +126,7 @@ def test_the_router_equals_its_twin(seed: int, columns: int) -> None:
     program = programs.new_program(threads=2)
     source, scores = program.buffer(64, "none"), program.buffer(columns, "none")
     weight = programs.packed(router.view(np.uint8), Format.F32, 64)
-    program.route(source, weight, scores, 1, False)
+    program.route(source, weight, scores, 1, programs.choice())
     program.open_cache(64)
     program.floats(source)[: len(x)] = x
     programs.run(program, len(x))
@@ -213,8 +213,8 @@ def test_stacks_and_buffers_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ValueError, match="experts does not fit its router"):
         program.experts_up(source, native.NO_BUFFER, gate, up, narrow)
     with pytest.raises(ValueError, match="from 1 to all"):
-        program.route(source, router, scores, 6, True)
-    program.route(source, router, scores, 2, True)
+        program.route(source, router, scores, 6, programs.choice(normalize=True))
+    program.route(source, router, scores, 2, programs.choice(normalize=True))
     with pytest.raises(ValueError, match="no row for every expert"):
         program.experts_up(source, native.NO_BUFFER, gate, up, narrow)
     with pytest.raises(ValueError, match="does not fit its router"):

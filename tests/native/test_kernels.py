@@ -176,7 +176,7 @@ def test_rope_equals_its_twin(interleaved: bool) -> None:
     angles = rng.normal(0, 1, (64, 16, 2)).astype(np.float32)
     program = programs.new_program(dim=32)
     buffer = program.buffer(96, "none")
-    program.rope(buffer, 3, 32, interleaved)
+    program.rope(buffer, 3, 32, 0, 32, interleaved)
     program.open_cache(64)
     program.floats(buffer)[:7] = x
     program.end_segment("all")

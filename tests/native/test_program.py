@@ -79,7 +79,7 @@ def test_operations_on_buffers_that_do_not_exist_are_refused() -> None:
     with pytest.raises(ValueError, match="whole blocks"):
         program.buffer(33, "narrow")
     with pytest.raises(ValueError, match="32 columns, not 64"):
-        program.rope(buffer, 2, 32, False)
+        program.rope(buffer, 2, 32, 0, 32, False)
 
 
 def test_heads_that_attention_cannot_tile_are_refused() -> None:

@@ -115,3 +115,20 @@ def test_many_tensors_are_read(tmp_path: Path) -> None:
     content = safetensors(header, np.arange(20_000, dtype="<i4").tobytes())
     with opened(tmp_path / "m.safetensors", content) as model:
         assert model.read("layer.12345").view("<i4").item() == 12345
+
+
+def test_whole_numbers_are_read_as_float32_that_can_hold_them(tmp_path: Path) -> None:
+    for dtype, kind in (("I64", "<i8"), ("I32", "<i4")):
+        numbers = np.array([[0, 1, -5], [7, 1 << 24, 300]], kind)
+        entry = described(dtype, [2, 3], 0, numbers.nbytes)
+        content = safetensors({"table": entry}, numbers.tobytes())
+        with opened(tmp_path / f"{dtype}.safetensors", content) as model:
+            info = model.tensors["table"]
+            assert (info.shape, info.format, info.nbytes) == ((2, 3), Format.F32, 24)
+            found = model.read("table", 1, 2).view("<f4")
+            np.testing.assert_array_equal(found, numbers[1:].astype(np.float32))
+        numbers[0, 0] = (1 << 24) + 1
+        content = safetensors({"table": entry}, numbers.tobytes())
+        with opened(tmp_path / f"{dtype}.safetensors", content) as model:
+            with pytest.raises(BadFile, match="a whole number beyond 16777216"):
+                model.read("table")

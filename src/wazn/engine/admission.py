@@ -29,6 +29,7 @@ class Limits:
     model_context: int
     num_pages: int
     page_bytes: int
+    num_slots: int = 0  # sequences that can have a state at once; 0: the model has none
 
     @property
     def capacity(self) -> int:
@@ -140,11 +141,13 @@ def measure(model: ServedModel, context: int | None, memory_bytes: int | None) -
     elif not 1 < context <= model_context:
         raise BadRequest(f"context is {context}; this model takes 2 to {model_context} tokens.")
     budget = default_budget(model.weight_bytes) if memory_bytes is None else memory_bytes
+    num_slots = _num_slots(model, budget)
+    budget -= (num_slots + 1) * model.state_bytes
     if budget < model.page_bytes:
         raise DoesNotFit(
-            f"the memory budget is {budget / MIB:.1f} MiB; the smallest piece of this model's KV "
-            f"cache takes {model.page_bytes / MIB:.1f} MiB ({PAGE} tokens). Start with more "
-            "memory= (--memory)."
+            f"the memory budget is {max(budget, 0) / MIB:.1f} MiB{_besides(model, num_slots)}; "
+            f"the smallest piece of this model's KV cache takes {model.page_bytes / MIB:.1f} MiB "
+            f"({PAGE} tokens). Start with more memory= (--memory)."
         )
     # More than every row of a step in a sequence of its own, each of full length, has no use.
     useful_pages = model.max_rows * pages_for(context)
@@ -154,7 +157,22 @@ def measure(model: ServedModel, context: int | None, memory_bytes: int | None) -
         model_context=model_context,
         num_pages=min(budget // model.page_bytes, useful_pages),
         page_bytes=model.page_bytes,
+        num_slots=num_slots,
     )
+
+
+def _num_slots(model: ServedModel, budget: int) -> int:
+    """How many sequences can have a state: what a quarter of the budget holds, at least one."""
+    if not model.state_bytes:
+        return 0
+    return min(max(budget // 4 // model.state_bytes - 1, 1), model.max_rows)
+
+
+def _besides(model: ServedModel, num_slots: int) -> str:
+    """The figures of the states, if the model has any."""
+    if not num_slots:
+        return ""
+    return f" beside {num_slots + 1} states of {model.state_bytes / MIB:.1f} MiB"
 
 
 def _short(value: object) -> str:

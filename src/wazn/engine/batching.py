@@ -6,6 +6,7 @@ Writes into buffers that live as long as the engine: a batch is valid until the 
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from wazn.engine.scheduler import Slice
 from wazn.models.batch import Batch
@@ -44,4 +45,11 @@ class BatchBuilder:
             first_positions=self._first_positions[: len(slices)],
             page_tables=tables,
             logit_rows=self._logit_rows[:num_wanted],
+            state_slots=_state_slots(slices),
         )
+
+
+def _state_slots(slices: list[Slice]) -> NDArray[np.int32] | None:
+    """Where the states of the sequences are, if the model has any."""
+    slots = [part.sequence.slot for part in slices if part.sequence.slot is not None]
+    return np.array(slots, dtype=np.int32) if slots else None

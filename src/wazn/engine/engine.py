@@ -19,7 +19,7 @@ from wazn.engine.admission import measure
 from wazn.engine.batching import BatchBuilder
 from wazn.engine.defaults import check_defaults, resolve
 from wazn.engine.output import Piece
-from wazn.engine.pages import PagePool
+from wazn.engine.pages import PagePool, SlotPool
 from wazn.engine.plan import Plan
 from wazn.engine.request import FinishReason, Increment, Request
 from wazn.engine.sampler import Choice, Sampler
@@ -47,14 +47,17 @@ class Engine:
         self._model = model
         self._defaults = check_defaults(model.generation_defaults)
         self.limits = measure(model, context, memory_bytes)
-        self._scheduler = Scheduler(PagePool(self.limits.num_pages), model.max_rows)
+        self._scheduler = Scheduler(
+            PagePool(self.limits.num_pages), model.max_rows, SlotPool(self.limits.num_slots)
+        )
         self._builder = BatchBuilder(model.max_rows)
         self._sampler = Sampler(model.pool)
         self.writers = Writers(model)
         self._open: dict[str, list[Sequence]] = {}  # request id → its unfinished completions
         self._last_words: list[Increment] = []  # of cancelled requests, told by the next step
         self._failure: str | None = None
-        model.open_cache(self.limits.num_pages)
+        # One slot more than sequences have: that of a text outside of any request.
+        model.open_cache(self.limits.num_pages, self.limits.num_slots + 1)
 
     @property
     def has_work(self) -> bool:

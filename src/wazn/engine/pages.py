@@ -1,4 +1,4 @@
-"""Which KV pages are free.
+"""Which KV pages and which state slots are free.
 
 A page holds ``PAGE`` positions of one sequence in all layers. Pages that were used before are
 handed out first: memory of the cache is touched on demand, and the footprint stays at its peak
@@ -37,3 +37,24 @@ class PagePool:
 
     def give_back(self, page: int) -> None:
         self._returned.append(page)
+
+
+class SlotPool:
+    """Hands out slots of states 0 … ``num_slots`` - 1; None to all if the model has no state."""
+
+    def __init__(self, num_slots: int) -> None:
+        self._has_states = num_slots > 0
+        self._free = list(reversed(range(num_slots)))
+        self.spare = num_slots if num_slots else None  # one more, which nobody is given
+
+    @property
+    def has_free(self) -> bool:
+        return bool(self._free) or not self._has_states
+
+    def take(self) -> int | None:
+        """One slot, if the model has states; one must be free then."""
+        return self._free.pop() if self._has_states else None
+
+    def give_back(self, slot: int | None) -> None:
+        if slot is not None:
+            self._free.append(slot)

@@ -12,7 +12,10 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
-from wazn.engine.pages import PagePool, pages_for
+import numpy as np
+from numpy.typing import NDArray
+
+from wazn.engine.pages import PagePool, SlotPool, pages_for
 from wazn.engine.sequence import Sequence
 
 PROMPT_ROWS_BESIDE_DECODING = 128
@@ -35,8 +38,9 @@ class Slice:
 class Scheduler:
     """Sequences in order of arrival over one pool of pages and ``max_rows`` rows a step."""
 
-    def __init__(self, pool: PagePool, max_rows: int) -> None:
+    def __init__(self, pool: PagePool, max_rows: int, slots: SlotPool | None = None) -> None:
         self._pool = pool
+        self._slots = slots or SlotPool(0)
         self._max_rows = max_rows
         self._waiting: deque[Sequence] = deque()
         self._active: list[Sequence] = []  # all of them older than any that waits
@@ -56,6 +60,8 @@ class Scheduler:
         """Forget a sequence and free its pages."""
         while sequence.num_pages:
             self._pool.give_back(sequence.drop_last_page())
+        self._slots.give_back(sequence.slot)
+        sequence.slot = None
         (self._active if sequence in self._active else self._waiting).remove(sequence)
 
     def schedule(self) -> list[Slice]:
@@ -75,6 +81,7 @@ class Scheduler:
         while everyone_ready and rows_left and self._can_start():
             sequence = self._waiting.popleft()
             self._active.append(sequence)
+            sequence.slot = self._slots.take()
             self._secure(len(self._active) - 1)
             sequence.mark_started()
             slices.append(Slice(sequence, min(sequence.num_pending, rows_left)))
@@ -85,6 +92,12 @@ class Scheduler:
         """Pages for work outside any sequence, before the next step; at most the whole pool."""
         self._free_pages(count, self._active)
         return [self._pool.take() for _ in range(count)]
+
+    @property
+    def spare_slot(self) -> NDArray[np.int32] | None:
+        """The slot (1,) of a state outside any sequence; None if the model has no state."""
+        spare = self._slots.spare
+        return None if spare is None else np.array([spare], dtype=np.int32)
 
     def return_pages(self, pages: list[int]) -> None:
         for page in pages:
@@ -127,7 +140,7 @@ class Scheduler:
 
         The spare pages keep a newcomer from being robbed at once by those that grow.
         """
-        if not self._waiting:
+        if not self._waiting or not self._slots.has_free:
             return False
         needed = pages_for(len(self._waiting[0].tokens))
         return not self._active or self._pool.num_free >= needed + len(self._active)

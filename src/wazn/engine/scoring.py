@@ -56,6 +56,7 @@ def _batches(
                     first_positions=np.array([start], dtype=np.int32),
                     page_tables=np.array([pages], dtype=np.int32),
                     logit_rows=np.arange(len(ids), dtype=np.int32),
+                    state_slots=scheduler.spare_slot,
                 ),
             )
     finally:

@@ -1,7 +1,7 @@
 """One completion on its way: its tokens, the KV pages it holds, and how far they are filled.
 
 Knows nothing of other sequences. Positions ``0 … num_cached - 1`` are computed and lie in
-``pages``; the rest of ``tokens`` is pending, one row each.
+``pages`` (and in the state in ``slot``); the rest of ``tokens`` is pending, one row each.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ class Sequence:
         self.index = index
         self.tokens = GrowingArray(plan.prompt_ids)
         self.num_cached = 0
+        self.slot: int | None = None  # of its state, while it is started; None: it has none
         self._pages = GrowingArray(np.empty(0, dtype=np.int32))
         self.sampling = sampling_state(plan, index)
         self.writer = writer
@@ -55,9 +56,14 @@ class Sequence:
         self._pages.append(page)
 
     def drop_last_page(self) -> int:
-        """Give up the page of the highest positions, which become pending again."""
+        """Give up the page of the highest positions, which become pending again.
+
+        A state cannot go back to a page's border: with one, all positions do.
+        """
         page = self._pages.pop()
-        self.num_cached = min(self.num_cached, self.num_pages * PAGE)
+        kept = self.num_pages * PAGE
+        if self.num_cached > kept:
+            self.num_cached = kept if self.slot is None else 0
         return page
 
     def mark_started(self) -> None:

@@ -15,6 +15,8 @@ class Batch:
 
     The rows of sequence ``s`` are ``row_starts[s]:row_starts[s + 1]``, at consecutive positions
     from ``first_positions[s]``; its KV page for position ``p`` is ``page_tables[s, p // PAGE]``.
+    The state of a sequence is kept in slot ``state_slots[s]``; it goes on from the position that it
+    was left at, or begins anew at 0.
     """
 
     token_ids: NDArray[np.int32]  # (rows,)
@@ -22,3 +24,4 @@ class Batch:
     first_positions: NDArray[np.int32]  # (sequences,)
     page_tables: NDArray[np.int32]  # (sequences, max_pages), unused entries -1
     logit_rows: NDArray[np.int32]  # (wanted,) rows whose logits are wanted
+    state_slots: NDArray[np.int32] | None = None  # (sequences,); for models with a state only

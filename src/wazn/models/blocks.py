@@ -14,7 +14,8 @@ from wazn import native
 from wazn.errors import BadFile
 from wazn.models.config import Config
 from wazn.models.expert_config import ExpertConfig
-from wazn.models.recorder import LOGITS, Choice, ExpertWeights, Recorder, Tensor
+from wazn.models.latent import LayerNorm, PerHead
+from wazn.models.recorder import LOGITS, Choice, ExpertWeights, Recorder, Rotation, Tensor
 from wazn.weights.packed import PackedWeights
 
 
@@ -58,16 +59,39 @@ class Norm:
 
 
 class Router:
-    """Softmax of W x, W of shape (experts, in); a token goes to the experts with the most of it."""
+    """Scores of W x, W of shape (experts, in); a token goes to the experts with the most of it.
 
-    def __init__(self, name: str, weight: native.Weight, experts: ExpertConfig) -> None:
+    ``bias`` (experts,) is added for the choice only, not to the weights. ``table`` names the
+    experts of each token id in place of a choice.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        weight: native.Weight,
+        experts: ExpertConfig,
+        bias: NDArray[np.float32] | None = None,
+        table: NDArray[np.int32] | None = None,
+    ) -> None:
         if weight.rows != experts.count:
             raise BadFile(
                 f"tensor {name} has {weight.rows} rows where the model has {experts.count} experts"
             )
+        if bias is not None and len(bias) != experts.count:
+            raise BadFile(f"the bias of {name} has {len(bias)} elements, not {experts.count}")
         self._name = name
         self._weight = weight
-        self._choice = Choice(experts.per_token, experts.normalize)
+        self._bias = bias
+        self._choice = Choice(
+            experts.per_token,
+            experts.normalize,
+            experts.scoring,
+            experts.groups,
+            experts.top_groups,
+            experts.sums_two,
+            experts.scale,
+            table,
+        )
 
     def __call__(self, x: Tensor) -> Tensor:
         if x.columns != self._weight.columns:
@@ -75,7 +99,9 @@ class Router:
                 f"tensor {self._name} has {self._weight.columns} columns where the model's "
                 f"shape needs {x.columns}"
             )
-        return x.recorder.node("route", self._weight.rows, (x,), self._weight, detail=self._choice)
+        return x.recorder.node(
+            "route", self._weight.rows, (x,), self._weight, self._bias, detail=self._choice
+        )
 
 
 class Experts:
@@ -93,13 +119,15 @@ class Experts:
         self._name = name
         self._weights = weights
 
-    def __call__(self, x: Tensor, chosen: Tensor) -> Tensor:
+    def __call__(self, x: Tensor, chosen: Tensor, limit: float = 0.0) -> Tensor:
+        """``limit`` as of ``silu``."""
         if x.columns != self._weights.gate.columns:
             raise BadFile(
                 f"{self._name} takes {self._weights.gate.columns} columns where the model's shape "
                 f"needs {x.columns}"
             )
-        return x.recorder.node("experts", x.columns, (x, chosen), detail=self._weights)
+        inputs = x, chosen
+        return x.recorder.node("experts", x.columns, inputs, number=limit, detail=self._weights)
 
 
 class Layer:
@@ -108,6 +136,7 @@ class Layer:
     def __init__(self, weights: PackedWeights, config: Config, index: int) -> None:
         self._weights = weights
         self._config = config
+        self.index = index
         self._prefix = f"model.layers.{index}."
 
     def linear(self, name: str) -> Linear:
@@ -120,10 +149,25 @@ class Layer:
             self._weights.vector(bias) if bias in self._weights else None,
         )
 
-    def router(self, name: str) -> Router:
-        """The router ``name`` of the layer's experts."""
+    def per_head(self, name: str) -> PerHead:
+        """The projection ``name``, one matrix for each head."""
         full = f"{self._prefix}{name}.weight"
-        return Router(full, self._weights.matrix(full), self._experts)
+        return PerHead(full, self._weights.stack(full))
+
+    def router(self, name: str, table: NDArray[np.int32] | None = None) -> Router:
+        """The router ``name`` of the layer's experts, with its bias if the checkpoint has one.
+
+        ``table`` (vocab * per token,) names the experts of each token id.
+        """
+        full = f"{self._prefix}{name}.weight"
+        bias = f"{self._prefix}{name}.e_score_correction_bias"
+        return Router(
+            full,
+            self._weights.matrix(full),
+            self._experts,
+            self._weights.vector(bias) if bias in self._weights else None,
+            table,
+        )
 
     def experts(self, name: str) -> Experts:
         """The SwiGLU networks ``name``, one for each expert."""
@@ -134,12 +178,33 @@ class Layer:
         return Experts(full, ExpertWeights(*stacks), self._experts)
 
     @property
+    def has_experts(self) -> bool:
+        """Whether this is a layer with experts in a model that has some."""
+        experts = self._config.experts
+        return experts is not None and self.index >= experts.first_layer
+
+    @property
     def _experts(self) -> ExpertConfig:
         assert self._config.experts is not None, "families with experts are opened with them only"
         return self._config.experts
 
-    def norm(self, name: str) -> Norm:
-        return Norm(self._weights.vector(f"{self._prefix}{name}.weight"), self._config.norm_eps)
+    def norm(self, name: str, eps: float | None = None, offset: float | None = None) -> Norm:
+        """The norm ``name``, with the model's epsilon and offset unless the family says others."""
+        weight = self._weights.vector(f"{self._prefix}{name}.weight")
+        weight = weight + np.float32(self._config.norm_offset if offset is None else offset)
+        return Norm(weight, self._config.norm_eps if eps is None else eps)
+
+    def layer_norm(self, name: str, eps: float) -> LayerNorm:
+        """The norm ``name`` that has a bias."""
+        return LayerNorm(self.vector(f"{name}.weight"), self.vector(f"{name}.bias"), eps)
+
+    def has(self, name: str) -> bool:
+        """Whether the checkpoint has the tensor ``name`` here."""
+        return self._prefix + name in self._weights
+
+    def vector(self, name: str) -> NDArray[np.float32]:
+        """The tensor ``name`` as a vector."""
+        return self._weights.vector(self._prefix + name)
 
 
 def embed(recorder: Recorder, table: native.Weight) -> Tensor:
@@ -147,14 +212,19 @@ def embed(recorder: Recorder, table: native.Weight) -> Tensor:
     return recorder.node("embed", table.columns, weight=table)
 
 
-def rope(x: Tensor, heads: int) -> Tensor:
-    """Rotates each head of x by the angles of its row's position."""
-    return x.recorder.node("rope", x.columns, (x,), heads=heads)
+def rope(x: Tensor, heads: int, rotation: Rotation | None = None) -> Tensor:
+    """Rotates each head of x by the angles of its position, whole or as ``rotation`` says."""
+    if rotation is not None and (x.columns % heads or x.columns // heads < rotation.width):
+        raise BadFile(f"{heads} heads of {x.columns} columns have no {rotation.width} to rotate")
+    return x.recorder.node("rope", x.columns, (x,), heads=heads, detail=rotation)
 
 
-def silu(x: Tensor) -> Tensor:
-    """x * sigmoid(x); only as the gate of a product."""
-    return x.recorder.node("silu", x.columns, (x,))
+def silu(x: Tensor, limit: float = 0.0) -> Tensor:
+    """x * sigmoid(x); only as the gate of a product.
+
+    With a ``limit``, x is no larger, and what it gates is within it on both sides.
+    """
+    return x.recorder.node("silu", x.columns, (x,), number=limit)
 
 
 def sigmoid(x: Tensor) -> Tensor:

@@ -16,12 +16,17 @@ from wazn.errors import BadFile, ModelNotFound, UnsupportedModel
 from wazn.models import config as configuration
 from wazn.models.config import Config
 from wazn.models.decoder import Decoder
+from wazn.models.deepseek import DeepseekV2, DeepseekV3
+from wazn.models.deepseek_compressed import DeepseekV4
+from wazn.models.deepseek_sparse import DeepseekV32
 from wazn.models.expert_stacks import find_stacks
 from wazn.models.llama import Llama
-from wazn.models.names import used_tensors
+from wazn.models.names import used_tensors, without_layers_from
 from wazn.models.qwen import Qwen2, Qwen3
 from wazn.models.qwen_moe import Qwen2Moe, Qwen3Moe
+from wazn.models.qwen_next import Qwen3Next, Qwen35, Qwen35Moe
 from wazn.models.weight_choice import requantised
+from wazn.weights.arranged import Arranged
 from wazn.weights.choice import Weights
 from wazn.weights.container import Container
 from wazn.weights.formats import dequantize
@@ -32,7 +37,20 @@ from wazn.weights.quantised.find import make_weights
 from wazn.weights.safetensors import Safetensors
 from wazn.weights.stacked import Stacked
 
-FAMILIES: tuple[type[Decoder], ...] = (Llama, Qwen2, Qwen3, Qwen2Moe, Qwen3Moe)
+FAMILIES: tuple[type[Decoder], ...] = (
+    Llama,
+    Qwen2,
+    Qwen3,
+    Qwen2Moe,
+    Qwen3Moe,
+    DeepseekV2,
+    DeepseekV3,
+    DeepseekV32,
+    DeepseekV4,
+    Qwen3Next,
+    Qwen35,
+    Qwen35Moe,
+)
 _MAX_JSON_BYTES = 16 << 20
 
 
@@ -100,7 +118,7 @@ def _open_gguf(path: Path, weights: Weights) -> Checkpoint:
         _rope_factors(container),
     )
     decoder = _decoder(family, config, path)
-    _check_stacks(container, names, config, path)
+    container, names = _arranged(container, names, decoder, path)
     loss = Loss()
     container = requantised(container, names, weights, loss)
     return Checkpoint(path, container, names, decoder, metadata, True, weights, loss, {})
@@ -109,7 +127,7 @@ def _open_gguf(path: Path, weights: Weights) -> Checkpoint:
 def _open_huggingface(path: Path, weights: Weights) -> Checkpoint:
     if not (path / "config.json").exists():
         raise BadFile(f"{path}: no config.json; a Hugging Face directory has one")
-    values = read_json(path / "config.json")
+    values = _text_values(read_json(path / "config.json"), path)
     family = _family(str(values.get("model_type")), path, gguf=False)
     loss = Loss()
     files = Safetensors(path)
@@ -124,15 +142,40 @@ def _open_huggingface(path: Path, weights: Weights) -> Checkpoint:
     if values.get("tie_word_embeddings"):
         names.pop("lm_head.weight", None)
     decoder = _decoder(family, config, path)
-    _check_stacks(container, names, config, path)
+    container, names = _arranged(container, names, decoder, path)
     container = requantised(container, names, weights, loss)
     return Checkpoint(path, container, names, decoder, values, False, weights, loss, unread)
+
+
+def _text_values(values: dict[str, Any], path: Path) -> dict[str, Any]:
+    """The settings of the text part, which models that also see keep apart."""
+    nested = values.get("text_config")
+    if nested is None:
+        return values
+    if not isinstance(nested, dict):
+        raise BadFile(f"{path}/config.json: text_config is {str(nested)[:60]!r}, not an object")
+    return {**values, **nested}
 
 
 def _stacked(container: Container) -> Container:
     """The container with the matrices of experts stacked."""
     stacks = find_stacks(container.tensors)
     return Stacked(container, stacks) if stacks else container
+
+
+def _arranged(
+    container: Container, names: dict[str, str], decoder: Decoder, path: Path
+) -> tuple[Container, dict[str, str]]:
+    """The container with the tensors that the family wants in another arrangement."""
+    names = without_layers_from(names, decoder.config.num_layers)
+    tensors = {name: container.tensors[source] for name, source in names.items()}
+    arrangement = decoder.arrange(tensors)
+    if arrangement.tensors:
+        container = Arranged(container, arrangement.tensors)
+        names = {name: source for name, source in names.items() if name not in arrangement.replaced}
+        names |= {name: name for name in arrangement.tensors}
+    _check_stacks(container, names, decoder.config, path)
+    return container, names
 
 
 def _decoder(family: type[Decoder], config: Config, path: Path) -> Decoder:
@@ -162,13 +205,18 @@ def _family(name: str, path: Path, *, gguf: bool) -> type[Decoder]:
 
 def _check_stacks(container: Container, names: dict[str, str], config: Config, path: Path) -> None:
     """Before anything is packed: padding could make a stack of another number much larger."""
-    count = 1 if config.experts is None else config.experts.count
-    for name in names.values():
-        shape = container.tensors[name].shape
+    experts = 1 if config.experts is None else config.experts.count
+    for name, source in names.items():
+        shape = container.tensors[source].shape
+        count, things = experts, "experts"
+        if ".experts." not in name and config.latent is not None:
+            count, things = config.num_heads, "heads"
+        elif ".experts." not in name and config.compressed is not None:
+            count, things = config.compressed.output_groups, "groups of heads"
         if len(shape) == 3 and shape[0] not in (1, count):
             raise BadFile(
-                f"{path}: tensor {name} is a stack of {shape[0]} where the model has "
-                f"{count} experts"
+                f"{path}: tensor {source} is a stack of {shape[0]} where the model has "
+                f"{count} {things}"
             )
 
 

@@ -9,11 +9,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from wazn.errors import BadFile, UnsupportedModel
+from wazn.models.compressed_config import FAMILY as COMPRESSED_FAMILY
+from wazn.models.compressed_config import (
+    CompressedConfig,
+    compressed_from_huggingface,
+    rope_settings,
+)
+from wazn.models.delta_config import (
+    DeltaConfig,
+    delta_from_gguf,
+    delta_from_huggingface,
+    rotary_from_huggingface,
+)
 from wazn.models.expert_config import ExpertConfig, experts_from_gguf, experts_from_huggingface
+from wazn.models.latent_config import (
+    LatentConfig,
+    latent_from_gguf,
+    latent_from_huggingface,
+    log_multiplier,
+)
 
 _LARGEST = {
     "layers": 4096,
@@ -38,6 +56,7 @@ class RopeScaling:
     beta_fast: float = 32.0
     beta_slow: float = 1.0
     truncate: bool = True
+    mscales: tuple[float, float] | None = None  # of angles, and of what scores are scaled by
     factors: tuple[float, ...] = ()
 
 
@@ -59,6 +78,19 @@ class Config:
     rope_scaling: RopeScaling
     rope_interleaved: bool
     experts: ExpertConfig | None = None
+    latent: LatentConfig | None = None
+    rotary_dim: int | None = None  # how much of a head is rotated; None: all of it
+    delta: DeltaConfig | None = None
+    compressed: CompressedConfig | None = None
+    second_rope: tuple[float, RopeScaling] | None = None  # theta and scaling of another table
+    norm_offset: float = 0.0  # added to the weights of norms, where they are kept around 0
+
+    def rope_tables(self) -> tuple[Config, ...]:
+        """The config with the rope settings of each table of angles."""
+        if self.second_rope is None:
+            return (self,)
+        theta, scaling = self.second_rope
+        return self, replace(self, rope_theta=theta, rope_scaling=scaling)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +100,10 @@ class Facts:
     where: str
     values: Mapping[str, Any]
 
+    def of(self, what: str, values: Mapping[str, Any]) -> Facts:
+        """The facts of a nested object."""
+        return Facts(f"{self.where}: {what}", values)
+
     def integer(self, key: str, limit: str, default: int | None = None) -> int:
         value = self.values.get(key, default)
         if type(value) is not int or not 1 <= value <= _LARGEST[limit]:
@@ -76,6 +112,16 @@ class Facts:
                 f"{_LARGEST[limit]}"
             )
         return value
+
+    def gguf_layers(self) -> int:
+        """How many layers a GGUF file has, without those of a draft head behind them."""
+        count = self.integer("block_count", "layers")
+        drafts = self.values.get("nextn_predict_layers", 0)
+        if type(drafts) is not int or not 0 <= drafts < count:
+            raise BadFile(
+                f"{self.where}: nextn_predict_layers is {str(drafts)[:60]!r} of {count} layers"
+            )
+        return count - drafts
 
     def number(self, key: str, default: float | None = None) -> float:
         value = self.values.get(key, default)
@@ -98,7 +144,7 @@ def checked(config: Config, where: str) -> Config:
             f"{where}: {config.num_heads} attention heads cannot share {config.num_kv_heads} "
             "KV heads"
         )
-    if config.head_dim % 16 or config.head_dim > 1024:
+    if config.latent is None and (config.head_dim % 16 or config.head_dim > 1024):
         raise UnsupportedModel(
             f"{where}: heads of size {config.head_dim} are not supported; a multiple of 16 up to "
             "1024 is"
@@ -121,26 +167,53 @@ def from_huggingface(values: Mapping[str, Any], where: str, vocab_size: int) -> 
     if act not in ("silu", "swish"):
         raise UnsupportedModel(f"{where}: hidden_act {str(act)[:60]!r} is not supported, silu is")
     context_length = facts.integer("max_position_embeddings", "context")
-    rope = _rope_values(values, where)
-    return checked(
-        Config(
-            family=facts.text("model_type"),
-            num_layers=facts.integer("num_hidden_layers", "layers"),
-            hidden_size=hidden_size,
-            intermediate_size=facts.integer("intermediate_size", "size"),
-            num_heads=num_heads,
-            num_kv_heads=facts.integer("num_key_value_heads", "heads", num_heads),
-            head_dim=head_dim,
-            vocab_size=vocab_size,
-            context_length=context_length,
-            norm_eps=facts.number("rms_norm_eps"),
-            rope_theta=Facts(where, rope).number("rope_theta", 10000.0),
-            rope_scaling=_scaling_from_huggingface(rope, where, context_length),
-            rope_interleaved=False,
-            experts=experts_from_huggingface(facts),
-        ),
-        where,
+    rope, second_rope = _ropes(facts, context_length)
+    experts = experts_from_huggingface(facts)
+    config = Config(
+        family=facts.text("model_type"),
+        num_layers=facts.integer("num_hidden_layers", "layers"),
+        hidden_size=hidden_size,
+        intermediate_size=_intermediate_size(facts, "intermediate_size", experts),
+        num_heads=num_heads,
+        num_kv_heads=facts.integer("num_key_value_heads", "heads", num_heads),
+        head_dim=head_dim,
+        vocab_size=vocab_size,
+        context_length=context_length,
+        norm_eps=facts.number("rms_norm_eps"),
+        rope_theta=Facts(where, rope).number("rope_theta", 10000.0),
+        rope_scaling=_scaling_from_huggingface(rope, where, context_length),
+        rope_interleaved=False,
+        experts=experts,
+        second_rope=second_rope,
     )
+    return checked(_with_special_layers(config, facts, rope), where)
+
+
+def _with_special_layers(config: Config, facts: Facts, rope: Mapping[str, Any]) -> Config:
+    """The config with what it says about layers other than grouped-query attention."""
+    if latent := latent_from_huggingface(facts, rope):
+        is_interleaved = facts.values.get("rope_interleave") is not False
+        return replace(
+            config, latent=latent, rotary_dim=latent.rotary, rope_interleaved=is_interleaved
+        )
+    if compressed := compressed_from_huggingface(facts, config.head_dim):
+        return replace(config, compressed=compressed, rotary_dim=compressed.rotary)
+    if delta := delta_from_huggingface(facts):
+        rotary = rotary_from_huggingface(facts, rope, config.head_dim)
+        return replace(config, delta=delta, rotary_dim=rotary, norm_offset=1.0)
+    return config
+
+
+def _ropes(
+    facts: Facts, context_length: int
+) -> tuple[Mapping[str, Any], tuple[float, RopeScaling] | None]:
+    """The rope settings, and theta and scaling of a second table if the family has one."""
+    rope = _rope_values(facts.values, facts.where)
+    if facts.values.get("model_type") != COMPRESSED_FAMILY:
+        return rope, None
+    main, second = rope_settings(facts.values, rope)
+    theta = facts.of("rope settings", second).number("rope_theta")
+    return main, (theta, _scaling_from_huggingface(second, facts.where, context_length))
 
 
 def _rope_values(values: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -177,8 +250,9 @@ def _scaling_from_huggingface(
             high_freq_factor=facts.number("high_freq_factor"),
             original_context_length=original,
         )
-    if kind == "yarn" and not rope.get("mscale") and not rope.get("mscale_all_dim"):
+    if kind == "yarn":
         given = rope.get("attention_factor")
+        has_mscales = rope.get("mscale") and rope.get("mscale_all_dim")
         return RopeScaling(
             "yarn",
             factor,
@@ -187,6 +261,9 @@ def _scaling_from_huggingface(
             beta_fast=facts.number("beta_fast", 32.0),
             beta_slow=facts.number("beta_slow", 1.0),
             truncate=rope.get("truncate", True) is not False,
+            mscales=(facts.number("mscale"), facts.number("mscale_all_dim"))
+            if has_mscales
+            else None,
         )
     raise UnsupportedModel(f"{where}: rope scaling of type {str(kind)[:60]!r} is not supported")
 
@@ -206,32 +283,45 @@ def from_gguf(
     num_heads = facts.integer("attention.head_count", "heads")
     hidden_size = facts.integer("embedding_length", "size")
     head_dim = facts.integer("attention.key_length", "size", max(1, hidden_size // num_heads))
-    for key in ("rope.dimension_count", "attention.value_length"):
-        if values.get(key, head_dim) != head_dim:
-            raise UnsupportedModel(
-                f"{where}: {prefix}{key} is {str(values[key])[:60]}, and only the head size "
-                f"{head_dim} is supported"
-            )
     context_length = facts.integer("context_length", "context")
-    return checked(
-        Config(
-            family=family,
-            num_layers=facts.integer("block_count", "layers"),
-            hidden_size=hidden_size,
-            intermediate_size=facts.integer("feed_forward_length", "size"),
-            num_heads=num_heads,
-            num_kv_heads=facts.integer("attention.head_count_kv", "heads", num_heads),
-            head_dim=head_dim,
-            vocab_size=vocab_size,
-            context_length=context_length,
-            norm_eps=facts.number("attention.layer_norm_rms_epsilon"),
-            rope_theta=facts.number("rope.freq_base", 10000.0),
-            rope_scaling=_scaling_from_gguf(facts, rope_factors, context_length),
-            rope_interleaved=rope_interleaved,
-            experts=experts_from_gguf(facts, family),
-        ),
-        where,
+    experts = experts_from_gguf(facts, family)
+    config = Config(
+        family=family,
+        num_layers=facts.gguf_layers(),
+        hidden_size=hidden_size,
+        intermediate_size=_intermediate_size(facts, "feed_forward_length", experts),
+        num_heads=num_heads,
+        num_kv_heads=facts.integer("attention.head_count_kv", "heads", num_heads),
+        head_dim=head_dim,
+        vocab_size=vocab_size,
+        context_length=context_length,
+        norm_eps=facts.number("attention.layer_norm_rms_epsilon"),
+        rope_theta=facts.number("rope.freq_base", 10000.0),
+        rope_scaling=_scaling_from_gguf(facts, rope_factors, context_length),
+        rope_interleaved=rope_interleaved,
+        experts=experts,
     )
+    return checked(_with_special_layers_of_gguf(config, facts), where)
+
+
+def _with_special_layers_of_gguf(config: Config, facts: Facts) -> Config:
+    latent = latent_from_gguf(facts, config.family)
+    delta = delta_from_gguf(facts, config.family)
+    if latent or delta:
+        rotary = facts.integer("rope.dimension_count", "size")
+        return replace(config, latent=latent, delta=delta, rotary_dim=rotary)
+    for key in ("rope.dimension_count", "attention.value_length"):
+        if (value := facts.values.get(key, config.head_dim)) != config.head_dim:
+            raise UnsupportedModel(
+                f"{facts.where}.{key} is {str(value)[:60]}, and only the head size "
+                f"{config.head_dim} is supported"
+            )
+    return config
+
+
+def _intermediate_size(facts: Facts, key: str, experts: ExpertConfig | None) -> int:
+    """The width of a layer's network; files of models with nothing but experts may leave it out."""
+    return facts.integer(key, "size", None if experts is None else experts.intermediate_size)
 
 
 def _scaling_from_gguf(
@@ -255,5 +345,13 @@ def _scaling_from_gguf(
             original_context_length=original,
             beta_fast=facts.number("rope.scaling.yarn_beta_fast", 32.0),
             beta_slow=facts.number("rope.scaling.yarn_beta_slow", 1.0),
+            mscales=_mscales(facts),
         )
     raise UnsupportedModel(f"{facts.where}.rope.scaling.type {str(kind)[:60]!r} is not supported")
+
+
+def _mscales(facts: Facts) -> tuple[float, float] | None:
+    """GGUF has one number for both; it is written by models whose two are the same, or 1."""
+    if "rope.scaling.yarn_log_multiplier" not in facts.values:
+        return None
+    return log_multiplier(facts), log_multiplier(facts)

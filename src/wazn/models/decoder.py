@@ -7,12 +7,24 @@ Segments, which can be run by range: ``embed``, ``block 0`` …, ``norm`` (of th
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import ClassVar, NamedTuple
+
+import numpy as np
 
 from wazn.models.blocks import Layer, Linear, Norm, embed, emit, wanted_rows
 from wazn.models.config import Config
 from wazn.models.recorder import Recorder, Tensor
+from wazn.weights.arranged import Arrangement
+from wazn.weights.container import TensorInfo
 from wazn.weights.packed import PackedWeights
+
+
+class Arrangements(NamedTuple):
+    """Tensors that a family has arranged from those of the files, and names they replace."""
+
+    tensors: dict[str, Arrangement]
+    replaced: frozenset[str]
 
 
 class Decoder(ABC):
@@ -30,17 +42,31 @@ class Decoder(ABC):
     def block(self, x: Tensor, layer: Layer) -> Tensor:
         """x: (tokens, hidden) → (tokens, hidden)."""
 
+    def start(self, x: Tensor) -> Tensor:
+        """What the first block gets of the embedding."""
+        return x
+
+    def finish(self, x: Tensor, weights: PackedWeights) -> Tensor:
+        """What the final norm gets of the last block."""
+        return x
+
+    def arrange(self, tensors: Mapping[str, TensorInfo]) -> Arrangements:
+        """The arrangement the block wants of tensors under their Hugging Face names."""
+        return Arrangements({}, frozenset())
+
     def record(self, weights: PackedWeights) -> Recorder:
         """The whole model, once, on symbolic tensors."""
         recorder = Recorder()
         table = weights.matrix("model.embed_tokens.weight")
         x = embed(recorder, table)
+        x = self.start(x)
         recorder.end_segment("embed")
         for index in range(self.config.num_layers):
             x = self.block(x, Layer(weights, self.config, index))
             recorder.end_segment(f"block {index}")
-        final = Norm(weights.vector("model.norm.weight"), self.config.norm_eps)
-        x = final(wanted_rows(x))
+        weight = weights.vector("model.norm.weight") + np.float32(self.config.norm_offset)
+        final = Norm(weight, self.config.norm_eps)
+        x = final(self.finish(wanted_rows(x), weights))
         recorder.end_segment("norm")
         is_tied = "lm_head.weight" not in weights
         head = table if is_tied else weights.matrix("lm_head.weight")

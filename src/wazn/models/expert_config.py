@@ -5,36 +5,51 @@ Both readers return None for a dense model. They know config.json and GGUF metad
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
 
 from wazn.errors import BadFile, UnsupportedModel
 
 if TYPE_CHECKING:
     from wazn.models.config import Facts
 
-_HUGGINGFACE_COUNTS = ("num_experts", "num_local_experts")
-_GGUF_RENORMALIZED = ("qwen3moe",)  # whose files do not say that weights sum to 1
-_SOFTMAX = 1  # of the values of expert_gating_func
-_GGUF_REFUSED = {
-    "expert_group_count": (0, 1),
-    "expert_weights_scale": (0, 1),
-    "expert_gating_func": (0, _SOFTMAX),
-    "leading_dense_block_count": (0,),
-}
+_HUGGINGFACE_COUNTS = ("num_experts", "num_local_experts", "n_routed_experts")
+# Whose files do not say that weights sum to 1.
+_RENORMALIZED = (
+    "qwen3moe",
+    "deepseek_v3",
+    "deepseek_v32",
+    "qwen3_next",
+    "qwen3_5_moe",
+    "qwen3_5_moe_text",
+    "qwen3next",
+    "qwen35moe",
+)
+Scoring = Literal["softmax", "sigmoid", "sqrt_softplus"]
+# By the values of expert_gating_func; files older than that key have a softmax.
+_GGUF_SCORINGS: dict[int, Scoring] = {0: "softmax", 1: "softmax", 2: "sigmoid"}
 
 
 @dataclass(frozen=True, slots=True)
 class ExpertConfig:
-    """Experts of a layer: a router's softmax chooses ``per_token`` of ``count`` for each token.
+    """Experts of a layer: a router chooses ``per_token`` of ``count`` for each token.
 
-    ``normalize``: their weights are divided by their sum.
+    ``scoring`` makes scores of the router's products. Only experts of the ``top_groups`` best of
+    ``groups`` groups are chosen; a group counts its best score, or (``sums_two``) the sum of its
+    two best. ``normalize``: weights are divided by their sum. ``scale`` multiplies them.
+    Layers before ``first_layer`` have an ordinary network.
     """
 
     count: int
     per_token: int
     intermediate_size: int
     normalize: bool
+    scoring: Scoring = "softmax"
+    groups: int = 1
+    top_groups: int = 1
+    sums_two: bool = False
+    scale: float = 1.0
+    first_layer: int = 0
 
 
 def experts_from_huggingface(facts: Facts) -> ExpertConfig | None:
@@ -48,35 +63,78 @@ def experts_from_huggingface(facts: Facts) -> ExpertConfig | None:
             f"{facts.where}: layers without experts among layers with them (mlp_only_layers, "
             "decoder_sparse_step) are not supported yet"
         )
-    return _checked(
-        ExpertConfig(
-            count=facts.integer(key, "experts"),
-            per_token=facts.integer("num_experts_per_tok", "experts"),
-            intermediate_size=facts.integer("moe_intermediate_size", "size"),
-            normalize=_flag(facts, "norm_topk_prob", False),
-        ),
-        facts.where,
+    experts = ExpertConfig(
+        count=facts.integer(key, "experts"),
+        per_token=facts.integer("num_experts_per_tok", "experts"),
+        intermediate_size=facts.integer("moe_intermediate_size", "size"),
+        normalize=_flag(facts, "norm_topk_prob", values.get("model_type") in _RENORMALIZED),
+    )
+    if key == "n_routed_experts":
+        experts = _deepseek(experts, facts)
+    return _checked(experts, facts.where)
+
+
+def _deepseek(experts: ExpertConfig, facts: Facts) -> ExpertConfig:
+    """DeepSeek's groups: V2 looks at the best expert of each, V3 at the two best and a bias."""
+    if facts.values.get("model_type") == "deepseek_v4":
+        scale = facts.number("routed_scaling_factor", 1.0)
+        return replace(experts, normalize=True, scoring="sqrt_softplus", scale=scale)
+    is_second = facts.values.get("model_type") == "deepseek_v2"
+    method = facts.values.get("topk_method", "greedy" if is_second else "noaux_tc")
+    known = ("greedy", "group_limited_greedy") if is_second else ("noaux_tc",)
+    if method not in known or (is_second and experts.normalize):
+        raise UnsupportedModel(
+            f"{facts.where}: topk_method {str(method)[:60]!r} with norm_topk_prob "
+            f"{experts.normalize} is not supported; {' and '.join(map(repr, known))} are"
+            + (" without it" if is_second else "")
+        )
+    has_groups = method != "greedy"
+    return replace(
+        experts,
+        scoring="softmax" if is_second else "sigmoid",
+        groups=facts.integer("n_group", "experts") if has_groups else 1,
+        top_groups=facts.integer("topk_group", "experts") if has_groups else 1,
+        sums_two=not is_second,
+        scale=facts.number("routed_scaling_factor", 1.0),
+        first_layer=_first_layer(facts, "first_k_dense_replace"),
     )
 
 
 def experts_from_gguf(facts: Facts, family: str) -> ExpertConfig | None:
     """From GGUF metadata without the family's prefix."""
-    if not facts.values.get("expert_count"):
+    values = facts.values
+    if not values.get("expert_count"):
         return None
-    for key, allowed in _GGUF_REFUSED.items():
-        if (value := facts.values.get(key, allowed[0])) not in allowed:
-            raise UnsupportedModel(
-                f"{facts.where}.{key} is {str(value)[:60]!r}, which is not supported yet"
-            )
+    gating = values.get("expert_gating_func", 0)
+    scoring = _GGUF_SCORINGS.get(gating) if isinstance(gating, int) else None
+    if scoring is None:
+        raise UnsupportedModel(
+            f"{facts.where}.expert_gating_func is {str(gating)[:60]!r}, which is not supported yet"
+        )
+    has_groups = values.get("expert_group_count", 0) not in (0, 1)
     return _checked(
         ExpertConfig(
             count=facts.integer("expert_count", "experts"),
             per_token=facts.integer("expert_used_count", "experts"),
             intermediate_size=facts.integer("expert_feed_forward_length", "size"),
-            normalize=_flag(facts, "expert_weights_norm", family in _GGUF_RENORMALIZED),
+            normalize=_flag(facts, "expert_weights_norm", family in _RENORMALIZED),
+            scoring=scoring,
+            groups=facts.integer("expert_group_count", "experts") if has_groups else 1,
+            top_groups=facts.integer("expert_group_used_count", "experts") if has_groups else 1,
+            sums_two=scoring == "sigmoid",
+            scale=facts.number("expert_weights_scale") if values.get(_SCALE) else 1.0,
+            first_layer=_first_layer(facts, "leading_dense_block_count"),
         ),
         facts.where,
     )
+
+
+_SCALE = "expert_weights_scale"
+
+
+def _first_layer(facts: Facts, key: str) -> int:
+    """The number of layers before the first that has experts."""
+    return facts.integer(key, "layers") if facts.values.get(key) else 0
 
 
 def _flag(facts: Facts, key: str, default: bool) -> bool:
@@ -90,5 +148,15 @@ def _checked(experts: ExpertConfig, where: str) -> ExpertConfig:
     if experts.per_token > experts.count:
         raise BadFile(
             f"{where}: {experts.per_token} experts for each token of only {experts.count}"
+        )
+    size = experts.count // experts.groups
+    if (
+        experts.count % experts.groups
+        or not experts.per_token <= size * experts.top_groups <= experts.count
+        or (experts.sums_two and experts.groups > 1 and size < 2)
+    ):
+        raise BadFile(
+            f"{where}: {experts.per_token} experts for each token from {experts.top_groups} of "
+            f"{experts.groups} groups do not fit {experts.count} experts"
         )
     return experts

@@ -16,9 +16,13 @@ from wazn.weights.container import TensorInfo
 from wazn.weights.stacked import Piece
 
 _ONE_EXPERT = re.compile(
-    r"(model\.layers\.\d{1,6}\.mlp\.experts)\.(\d{1,5})\.(gate_proj|up_proj|down_proj)\.weight"
+    r"(?:model\.)?(?:language_model\.)?layers\.(\d{1,6})\.(?:mlp|ffn)\.experts\.(\d{1,5})\."
+    r"(gate_proj|up_proj|down_proj|w[123])\.weight"
 )
-_FUSED = re.compile(r"(model\.layers\.\d{1,6}\.mlp\.experts)\.(gate_up_proj|down_proj)")
+_MATRICES = {"w1": "gate_proj", "w2": "down_proj", "w3": "up_proj"}  # in DeepSeek-V4's own files
+_FUSED = re.compile(
+    r"model\.(?:language_model\.)?(layers\.\d{1,6}\.mlp\.experts)\.(gate_up_proj|down_proj)"
+)
 _FUSED_GGUF = re.compile(r"(blk\.\d{1,6})\.ffn_gate_up_exps\.weight")
 _SHARED_GATE = re.compile(
     r"blk\.\d{1,6}\.ffn_gate_inp_shexp\.weight|"
@@ -37,10 +41,12 @@ def find_stacks(tensors: Mapping[str, TensorInfo]) -> Stacks:
     experts: dict[str, dict[int, TensorInfo]] = defaultdict(dict)
     for name, info in tensors.items():
         if match := _ONE_EXPERT.fullmatch(name):
-            stack, number, matrix = match.groups()
-            experts[f"{stack}.{matrix}.weight"][int(number)] = info
+            layer, number, matrix = match.groups()
+            stack = f"model.layers.{layer}.mlp.experts.{_MATRICES.get(matrix, matrix)}.weight"
+            experts[stack][int(number)] = info
         elif match := _FUSED.fullmatch(name):
-            stack, matrix = match.groups()
+            layer, matrix = match.groups()
+            stack = f"model.{layer}"
             if matrix == "gate_up_proj":
                 halves = f"{stack}.gate_proj.weight", f"{stack}.up_proj.weight"
                 stacks |= _halved(info, halves)

@@ -83,7 +83,6 @@ class Model:
         shape = Shape(
             max_rows=self.max_rows,
             exact=options.exact,
-            num_layers=self.config.num_layers,
             num_kv_heads=self.config.num_kv_heads,
             head_dim=self.config.head_dim,
             kv_format=self.kv_format,
@@ -94,9 +93,10 @@ class Model:
         self._program, self._listing, self._operations = lowered
         self._is_copied = False
         self._num_layers_end = 1 + self.config.num_layers
-        self._angles = Angles(self.config)
+        self._angles = [Angles(config) for config in self.config.rope_tables()]
         self._logits = np.empty((0, self.config.vocab_size), np.float32)
-        self._program.set_angles(self._angles.table)
+        for number, angles in enumerate(self._angles):
+            self._program.set_angles(angles.table, number)
 
     @property
     def page_bytes(self) -> int:
@@ -130,9 +130,14 @@ class Model:
             raise EngineFailed(str(error)) from error
         self._is_copied = True
 
-    def open_cache(self, num_pages: int) -> None:
-        """Reserve address space for KV pages; memory is taken when a page is first written."""
-        self._program.open_cache(num_pages)
+    @property
+    def state_bytes(self) -> int:
+        """Bytes of one sequence's state besides its pages; 0 for most models."""
+        return self._program.state_bytes
+
+    def open_cache(self, num_pages: int, num_slots: int = 1) -> None:
+        """Reserve address space for pages and states; memory is taken when one is first written."""
+        self._program.open_cache(num_pages, num_slots)
 
     def forward(self, batch: Batch) -> NDArray[np.float32]:
         """Logits (wanted rows, vocab) float32 of one step, valid until the next."""
@@ -155,8 +160,9 @@ class Model:
 
     def _run(self, batch: Batch, first: int, last: int, result: NDArray[np.float32]) -> None:
         rows = np.diff(batch.row_starts)
-        if self._angles.grow(int((batch.first_positions + rows).max())):
-            self._program.set_angles(self._angles.table)
+        for number, angles in enumerate(self._angles):
+            if angles.grow(int((batch.first_positions + rows).max())):
+                self._program.set_angles(angles.table, number)
         try:
             self._program.run(
                 first,
@@ -167,6 +173,7 @@ class Model:
                 batch.page_tables,
                 batch.logit_rows,
                 result,
+                batch.state_slots,
             )
         except RuntimeError as error:
             raise EngineFailed(str(error)) from error
@@ -194,7 +201,7 @@ class Model:
         Of the experts, those that a token takes.
         """
         return sum(
-            self._active(place) * place.rows * place.columns
+            self._active(name, place) * place.rows * place.columns
             for name, place in self.weights.places.items()
             if name.startswith("model.layers.") and place.rows > 1
         )
@@ -208,15 +215,15 @@ class Model:
         """
         head = "lm_head.weight" if "lm_head.weight" in self.weights else "model.embed_tokens.weight"
         return sum(
-            place.num_bytes * self._active(place) // place.count
+            place.num_bytes * self._active(name, place) // place.count
             for name, place in self.weights.places.items()
             if name == head or name.startswith("model.layers.")
         )
 
-    def _active(self, place: Place) -> int:
+    def _active(self, name: str, place: Place) -> int:
         """Matrices of a stack that one token is multiplied by."""
         experts = self.config.experts
-        return 1 if place.count == 1 or experts is None else experts.per_token
+        return experts.per_token if experts and ".experts." in name else place.count
 
     def close(self) -> None:
         """End the helper processes that belong to the model's text parts."""

@@ -3,6 +3,8 @@
 import re
 from collections.abc import Iterable
 
+from wazn.models import deepseek_names
+
 _GLOBAL = {
     "token_embd": "model.embed_tokens",
     "output_norm": "model.norm",
@@ -16,7 +18,28 @@ _LAYER = {
     "attn_output": "self_attn.o_proj",
     "attn_q_norm": "self_attn.q_norm",
     "attn_k_norm": "self_attn.k_norm",
+    "attn_q_a": "self_attn.q_a_proj",
+    "attn_q_a_norm": "self_attn.q_a_layernorm",
+    "attn_q_b": "self_attn.q_b_proj",
+    "attn_kv_a_mqa": "self_attn.kv_a_proj_with_mqa",
+    "attn_kv_a_norm": "self_attn.kv_a_layernorm",
+    "attn_kv_b": "self_attn.kv_b_proj",
+    "attn_k_b": "self_attn.k_b_proj",
+    "attn_v_b": "self_attn.v_b_proj",
+    "indexer.attn_q_b": "self_attn.indexer.wq_b",
+    "indexer.attn_k": "self_attn.indexer.wk",
+    "indexer.k_norm": "self_attn.indexer.k_norm",
+    "indexer.proj": "self_attn.indexer.weights_proj",
+    "attn_qkv": "linear_attn.in_proj_qkv",
+    "attn_gate": "linear_attn.in_proj_z",
+    "ssm_ba": "linear_attn.in_proj_ba",
+    "ssm_alpha": "linear_attn.in_proj_a",
+    "ssm_beta": "linear_attn.in_proj_b",
+    "ssm_conv1d": "linear_attn.conv1d",
+    "ssm_norm": "linear_attn.norm",
+    "ssm_out": "linear_attn.out_proj",
     "ffn_norm": "post_attention_layernorm",
+    "post_attention_norm": "post_attention_layernorm",
     "ffn_gate": "mlp.gate_proj",
     "ffn_up": "mlp.up_proj",
     "ffn_down": "mlp.down_proj",
@@ -29,19 +52,41 @@ _LAYER = {
     "ffn_up_shexp": "mlp.shared_expert.up_proj",
     "ffn_down_shexp": "mlp.shared_expert.down_proj",
 }
-_GGUF_LAYER_TENSOR = re.compile(r"blk\.(\d{1,6})\.([a-z_]+)\.(weight|bias)")
-_USED = re.compile(
-    r"(model\.embed_tokens|model\.norm|lm_head|model\.layers\.\d+\.("
-    + "|".join(re.escape(name) for name in _LAYER.values())
-    + r"))\.(weight|bias)"
+_HUGGINGFACE_ONLY = ("linear_attn.in_proj_qkvz",)  # which the converter divides
+_WHOLE = {  # GGUF tensors whose Hugging Face names have no "weight" or "bias" at the end
+    "exp_probs_b.bias": "mlp.gate.e_score_correction_bias",
+    "ssm_a": "linear_attn.A",
+    "ssm_dt.bias": "linear_attn.dt_bias",
+}
+_GGUF_LAYER_TENSOR = re.compile(r"blk\.(\d{1,6})\.([a-z0-9_.]+)")
+_ALIASES = {
+    "mlp.shared_experts.": "mlp.shared_expert.",  # DeepSeek counts them
+    "model.language_model.": "model.",  # the text part of a model that also sees
+}
+_OTHER = (  # of DeepSeek-V4 and of linear attention, whole
+    *deepseek_names.LAYER_NAMES,
+    "linear_attn.A_log",
 )
+_USED = re.compile(
+    r"(model\.embed_tokens|model\.norm|lm_head|model\.layers\.\d{1,6}\.("
+    + "|".join(re.escape(name) for name in (*_LAYER.values(), *_HUGGINGFACE_ONLY))
+    + r"))\.(weight|bias)|model\.layers\.\d{1,6}\.("
+    + "|".join(re.escape(name) for name in (*_WHOLE.values(), *_OTHER))
+    + ")|"
+    + "|".join(re.escape(name) for name in deepseek_names.GLOBAL_NAMES)
+)
+_LAYER_NUMBER = re.compile(r"model\.layers\.(\d+)\.")
 
 
 def huggingface_name(gguf_name: str) -> str | None:
     """The Hugging Face name of a GGUF tensor, or None for one that no model here uses."""
     if match := _GGUF_LAYER_TENSOR.fullmatch(gguf_name):
-        layer, stem, kind = match.groups()
-        return f"model.layers.{layer}.{_LAYER[stem]}.{kind}" if stem in _LAYER else None
+        layer, rest = match.groups()
+        stem, _, kind = rest.rpartition(".")
+        if rest in _WHOLE:
+            return f"model.layers.{layer}.{_WHOLE[rest]}"
+        is_used = stem in _LAYER and kind in ("weight", "bias")
+        return f"model.layers.{layer}.{_LAYER[stem]}.{kind}" if is_used else None
     stem, _, kind = gguf_name.rpartition(".")
     return f"{_GLOBAL[stem]}.{kind}" if stem in _GLOBAL else None
 
@@ -49,6 +94,24 @@ def huggingface_name(gguf_name: str) -> str | None:
 def used_tensors(names: Iterable[str], *, is_gguf: bool) -> dict[str, str]:
     """Hugging Face name → name in the container, for the tensors that models here use."""
     if not is_gguf:
-        return {name: name for name in names if _USED.fullmatch(name)}
+        aliased = ((_aliased(name), name) for name in names)
+        return {to: name for to, name in aliased if _USED.fullmatch(to)}
     translated = ((huggingface_name(name), name) for name in names)
     return {to: name for to, name in translated if to is not None}
+
+
+def without_layers_from(names: dict[str, str], num_layers: int) -> dict[str, str]:
+    """Only tensors of the first layers: a draft head may follow them in layers of its own."""
+
+    def is_kept(name: str) -> bool:
+        match = _LAYER_NUMBER.match(name)
+        return match is None or int(match[1]) < num_layers
+
+    return {to: name for to, name in names.items() if is_kept(to)}
+
+
+def _aliased(name: str) -> str:
+    name = deepseek_names.canonical(name)
+    for alias, canonical in _ALIASES.items():
+        name = name.replace(alias, canonical)
+    return name

@@ -1,5 +1,7 @@
 """Qwen2, Qwen2.5 and Qwen3 (dense)."""
 
+from typing import ClassVar
+
 from wazn.models.blocks import Layer, attend, rope
 from wazn.models.llama import Llama
 from wazn.models.recorder import Tensor
@@ -9,7 +11,7 @@ class Qwen2(Llama):
     """Qwen2, Qwen2.5, QwQ, R1-Distill-Qwen: the Llama block with biases on q, k and v, which the
     checkpoint brings (Qwen team 2024)."""
 
-    huggingface_types = ("qwen2",)
+    huggingface_types: ClassVar[tuple[str, ...]] = ("qwen2",)
     gguf_architecture = "qwen2"
     gguf_rope_interleaved = False
 

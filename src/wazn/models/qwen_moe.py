@@ -1,5 +1,7 @@
 """Qwen2 and Qwen3 with a mixture of experts in place of the feed-forward network."""
 
+from typing import ClassVar
+
 from wazn.models.blocks import Layer, sigmoid, silu
 from wazn.models.qwen import Qwen2, Qwen3
 from wazn.models.recorder import Tensor
@@ -22,12 +24,15 @@ class Qwen2Moe(Qwen2):
     """Qwen1.5-MoE-A2.7B, Qwen2-57B-A14B: the Qwen2 block with routed experts and one that all
     tokens share, times a gate of its own (Qwen team 2024)."""
 
-    huggingface_types = ("qwen2_moe",)
+    huggingface_types: ClassVar[tuple[str, ...]] = ("qwen2_moe",)
     gguf_architecture = "qwen2moe"
     has_experts = True
 
     def block(self, x: Tensor, layer: Layer) -> Tensor:
         x = x + self.attention(layer.norm("input_layernorm")(x), layer)
+        return self.feed_forward(x, layer)
+
+    def feed_forward(self, x: Tensor, layer: Layer) -> Tensor:
         h = layer.norm("post_attention_layernorm")(x)
         x = x + layer.experts("mlp.experts")(h, layer.router("mlp.gate")(h))
         gate = layer.linear("mlp.shared_expert_gate")(h)  # (tokens, 1)

@@ -17,10 +17,31 @@ LOGITS = -1  # the buffer number of a step's result
 
 
 class Choice(NamedTuple):
-    """How many experts a token takes, and whether their weights are divided by their sum."""
+    """How a router's scores become experts and their weights.
+
+    A token takes ``per_token`` experts, of the ``top_groups`` best of ``groups`` groups of equal
+    size; a group counts its best score, or (``sums_two``) its two best. ``normalize``: weights are
+    divided by their sum. Then they are multiplied by ``scale``.
+    """
 
     per_token: int
     normalize: bool
+    scoring: str = "softmax"  # or "sigmoid", "sqrt_softplus"
+    groups: int = 1
+    top_groups: int = 1
+    sums_two: bool = False
+    scale: float = 1.0
+    table: NDArray[np.int32] | None = None  # the experts of each token id, in place of a choice
+
+
+class Rotation(NamedTuple):
+    """Which numbers of a head are rotated: all, or the first or last of them."""
+
+    width: int
+    interleaved: bool
+    at_end: bool = False
+    inverse: bool = False
+    table: int = 0
 
 
 class ExpertWeights(NamedTuple):
@@ -43,7 +64,7 @@ class Tensor:
     vector: NDArray[np.float32] | None = None
     number: float = 0.0
     heads: int = 0
-    detail: Choice | ExpertWeights | None = None
+    detail: object = None  # a NamedTuple that the kind of node knows
 
     @property
     def read_weights(self) -> tuple[native.Weight, ...]:
@@ -80,7 +101,7 @@ class Recorder:
         vector: NDArray[np.float32] | None = None,
         number: float = 0.0,
         heads: int = 0,
-        detail: Choice | ExpertWeights | None = None,
+        detail: object = None,
     ) -> Tensor:
         tensor = Tensor(self, kind, columns, inputs, weight, vector, number, heads, detail)
         self.nodes.append(tensor)

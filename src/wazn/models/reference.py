@@ -291,6 +291,12 @@ def attend(query: Floats, cached: Cached, scale: float) -> Floats:
     Blocks of 64 positions are reduced from scratch and merged left to right within chunks of 512,
     and these left to right.
     """
+    merged = reduce_blocks(query, cached, scale)
+    return merged.values / merged.total[:, None]
+
+
+def reduce_blocks(query: Floats, cached: Cached, scale: float) -> Attended:
+    """The softmax of one query row (heads, dim) over all positions, before the division."""
     positions = len(cached.keys)
     chunks = []
     for start in range(0, positions, CHUNK):
@@ -299,8 +305,7 @@ def attend(query: Floats, cached: Cached, scale: float) -> Floats:
             for block in range(start, min(start + CHUNK, positions), PAGE)
         ]
         chunks.append(functools.reduce(Attended.merge, blocks))
-    merged = functools.reduce(Attended.merge, chunks)
-    return merged.values / merged.total[:, None]
+    return functools.reduce(Attended.merge, chunks)
 
 
 def _attend_block(query: Floats, cached: Cached, scale: float) -> Attended:
@@ -316,7 +321,7 @@ def _attend_block(query: Floats, cached: Cached, scale: float) -> Attended:
     for start in range(0, PAGE, 16):
         lanes = lanes + probabilities[:, start : start + 16]
     weights = probabilities[:, :count] * cached.value_scales
-    out = np.zeros((heads, query.shape[1]), np.float32)
+    out = np.zeros((heads, cached.values.shape[1]), np.float32)
     for position in range(count):
         out = fma(weights[:, position, None], cached.values[None, position], out)
     return Attended(top, sum_lanes(lanes), out)

@@ -14,8 +14,8 @@ from wazn.models.config import Config, RopeScaling
 
 
 def frequencies(config: Config) -> tuple[NDArray[np.float64], float]:
-    """Radians per position, (head_dim / 2,) float64, and the factor of cosines and sines."""
-    half = config.head_dim // 2
+    """Radians per position, (rotated / 2,) float64, and the factor of cosines and sines."""
+    half = _width(config) // 2
     plain = config.rope_theta ** (-np.arange(half, dtype=np.float64) / half)
     scaling = config.rope_scaling
     match scaling.kind:
@@ -42,7 +42,7 @@ def _llama3(plain: NDArray[np.float64], scaling: RopeScaling) -> NDArray[np.floa
 
 
 def _yarn(plain: NDArray[np.float64], config: Config) -> NDArray[np.float64]:
-    scaling, width = config.rope_scaling, config.head_dim
+    scaling, width = config.rope_scaling, _width(config)
 
     def dimension(turns: float) -> float:
         """The dimension that makes this many turns within the original context."""
@@ -63,11 +63,23 @@ def _yarn(plain: NDArray[np.float64], config: Config) -> NDArray[np.float64]:
 def _yarn_attention_factor(scaling: RopeScaling) -> float:
     if scaling.attention_factor is not None:
         return scaling.attention_factor
-    return 1.0 if scaling.factor <= 1 else 0.1 * math.log(scaling.factor) + 1.0
+    if scaling.mscales is not None:
+        of_angles, of_scores = scaling.mscales
+        return _temperature(scaling.factor, of_angles) / _temperature(scaling.factor, of_scores)
+    return _temperature(scaling.factor, 1.0)
+
+
+def _temperature(factor: float, mscale: float) -> float:
+    return 1.0 if factor <= 1 else 0.1 * mscale * math.log(factor) + 1.0
+
+
+def _width(config: Config) -> int:
+    """How many numbers of a head are rotated."""
+    return config.head_dim if config.rotary_dim is None else config.rotary_dim
 
 
 class Angles:
-    """A growing table of (positions, head_dim / 2, 2) float32: cosine and sine."""
+    """A growing table of (positions, rotated / 2, 2) float32: cosine and sine."""
 
     def __init__(self, config: Config) -> None:
         self._frequencies, self._factor = frequencies(config)

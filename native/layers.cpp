@@ -1,0 +1,18 @@
+// Compiled once per instruction set, as kernels.cpp, and by its rules.
+#include "compress.h"
+#include "delta.h"
+#include "latent.h"
+
+namespace wazn {
+
+#define WAZN_LAYERS_(isa) isa##_layers
+#define WAZN_LAYERS(isa) WAZN_LAYERS_(isa)
+
+const LayerKernels* WAZN_LAYERS(WAZN_ISA)() {
+  static const LayerKernels table = {append_latent, attend_latent, index_scores, pool,
+                                     clamp,         layer_norm,    causal_conv,  unit_length,
+                                     delta_gates,   delta_rule};
+  return &table;
+}
+
+}  // namespace wazn

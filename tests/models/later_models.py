@@ -1,0 +1,131 @@
+"""The later families in sizes that blocks of 32 divide, as directories and as files in Q4_0."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from gguf import GGMLQuantizationType
+from gguf.quants import quantize
+from numpy.typing import NDArray
+
+from tests.golden import converted, later_families
+from tests.golden.build import stack_experts, write_safetensors
+from tests.golden.catalogue import Tiny
+from tests.golden.tensors import Tensors, draw
+from wazn.models.batch import PAGE, Batch
+from wazn.models.model import Model
+
+Floats = NDArray[np.float32]
+_T = GGMLQuantizationType
+
+_WIDE: dict[str, Any] = {
+    "hidden_size": 128,
+    "intermediate_size": 160,
+    "moe_intermediate_size": 64,
+    "shared_expert_intermediate_size": 96,
+    "kv_lora_rank": 64,
+    "q_lora_rank": 64,
+    "qk_nope_head_dim": 32,
+    "v_head_dim": 32,
+    "linear_key_head_dim": 32,
+    "linear_value_head_dim": 32,
+    "index_head_dim": 32,
+    "index_topk": 160,
+}
+
+
+def wide(tiny: Tiny) -> Tiny:
+    """The model with sizes that are multiples of 32."""
+    wider = {key: size for key, size in _WIDE.items() if tiny.config.get(key) is not None}
+    return replace(tiny, config={**tiny.config, **wider})
+
+
+def calm(tiny: Tiny) -> Tensors:
+    """Weights of which no layer outshouts the residual, as in trained models.
+
+    Golden weights are wilder, so that every feature shows: there, a choice of experts that falls
+    otherwise turns the answer around.
+    """
+    ends = ("o_proj.weight", "down_proj.weight", "out_proj.weight")
+    tensors = draw(tiny.config, tiny.seed)
+    if not tiny.config["tie_word_embeddings"]:
+        tensors["model.embed_tokens.weight"] *= np.float32(4)
+    return {n: x / np.float32(6) if n.endswith(ends) else x for n, x in tensors.items()}
+
+
+MODELS = {
+    tiny.name: wide(tiny) for tiny in later_families.CATALOGUE if converted.has_gguf(tiny.config)
+}
+
+
+def write_q4(tiny: Tiny, path: Path) -> Path:
+    """A GGUF file whose matrices are Q4_0 where their rows are whole blocks, without vocabulary."""
+    config = tiny.config
+    writer = converted.new_writer(config, path)
+    tensors = converted.converted(config, stack_experts(calm(tiny)))
+    for name, values in tensors.items():
+        is_small = values.ndim < 2 or values.shape[-1] % 32 or "ffn_gate_inp" in name
+        if is_small:
+            writer.add_tensor(name, values)
+        else:
+            writer.add_tensor(name, quantize(values, _T.Q4_0), raw_dtype=_T.Q4_0)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+def write_directory(config: Mapping[str, Any], seed: int, folder: Path) -> Path:
+    """A Hugging Face directory in float32, without a tokenizer."""
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(dict(config)))
+    write_safetensors(draw(config, seed), folder / "model.safetensors", _T.F32)
+    return folder
+
+
+def part(model: Model, ids: list[int], start: int, stop: int, slot: int = 0) -> Floats:
+    """Logits of the tokens from ``start`` to ``stop`` of a sequence whose pages are its own."""
+    pages = np.arange(-(-len(ids) // PAGE), dtype=np.int32) + 8 * slot
+    count = stop - start
+    batch = Batch(
+        np.array(ids[start:stop], np.int32),
+        np.array([0, count], np.int32),
+        np.array([start], np.int32),
+        pages[None],
+        np.arange(count, dtype=np.int32),
+        np.array([slot], np.int32),
+    )
+    return model.forward(batch).copy()
+
+
+def together(model: Model, sequences: list[list[int]], rng: np.random.Generator) -> list[Floats]:
+    """Logits of several sequences in steps that mix slices of them, in slots of any order."""
+    slots = rng.permutation(len(sequences)).astype(np.int32)
+    pages = rng.permutation(len(sequences) * 3).astype(np.int32).reshape(-1, 3)
+    done = np.zeros(len(sequences), np.int32)
+    logits: list[list[Floats]] = [[] for _ in sequences]
+    while left := [s for s, ids in enumerate(sequences) if done[s] < len(ids)]:
+        running = [s for s in left if rng.random() < 0.7] or left[:1]
+        stops = [
+            min(int(rng.integers(done[s] + 1, len(sequences[s]) + 1)), int(done[s]) + 60)
+            for s in running
+        ]
+        slices = [sequences[s][done[s] : stop] for s, stop in zip(running, stops, strict=True)]
+        starts = np.cumsum([0, *map(len, slices)]).astype(np.int32)
+        batch = Batch(
+            np.concatenate(slices).astype(np.int32),
+            starts,
+            done[running],
+            pages[running],
+            np.arange(starts[-1], dtype=np.int32),
+            slots[running],
+        )
+        result = model.forward(batch)
+        for s, start, stop, end in zip(running, starts, starts[1:], stops, strict=False):
+            logits[s].append(result[start:stop].copy())
+            done[s] = end
+    return [np.concatenate(rows) for rows in logits]
