@@ -9,7 +9,7 @@
 namespace wazn {
 
 // Entries that the step completes, over all sequences, are tasks of their own.
-void Program::execute(const Compress& op, int index, int thread) {
+void Program::execute(const Compress& op, int index, int) {
   int64_t tasks = 0;
   std::vector<int64_t> ends;  // tasks up to and with each sequence
   const auto entries_until = [&](int64_t position) { return position / op.rate; };

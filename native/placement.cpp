@@ -9,7 +9,7 @@
 namespace wazn {
 namespace {
 
-using Slot = std::shared_ptr<Weight>*;  // where an operation has a weight
+using WeightSlot = std::shared_ptr<Weight>*;  // where an operation has a weight
 
 const int64_t kSystemPage = sysconf(_SC_PAGESIZE);
 
@@ -23,8 +23,8 @@ int64_t size(const Weight& weight) {
   return weight.count * num_panels(weight.matrix.rows) * panel_size(weight);
 }
 
-std::vector<Slot> weights_of(Operation& operation) {
-  std::vector<Slot> slots;
+std::vector<WeightSlot> weights_of(Operation& operation) {
+  std::vector<WeightSlot> slots;
   if (auto* linear = std::get_if<Linear>(&operation))
     for (Product& product : linear->products) slots.push_back(&product.weight);
   if (auto* route = std::get_if<Route>(&operation)) slots = {&route->weight};
@@ -40,7 +40,7 @@ void for_each_own(Operation& operation, int thread, int num_threads, F&& f) {
   if (auto* linear = std::get_if<Linear>(&operation))
     return split(linear->products, own_panels(*linear, thread, num_threads),
                  [&](Product& product, Range panels) { f(&product.weight, panels); });
-  for (const Slot slot : weights_of(operation)) {
+  for (const WeightSlot slot : weights_of(operation)) {
     const Matrix& matrix = (*slot)->matrix;
     const Range panels = own_panels(matrix, thread, num_threads);
     for (int64_t i = 0; i < (*slot)->count; ++i) {
@@ -74,7 +74,7 @@ Range own_panels(const Matrix& matrix, int thread, int num_threads) {
 int64_t copied_bytes(std::vector<Operation>& operations) {
   int64_t bytes = 0;
   for (Operation& operation : operations)
-    for (const Slot slot : weights_of(operation)) bytes += in_pages(size(**slot));
+    for (const WeightSlot slot : weights_of(operation)) bytes += in_pages(size(**slot));
   return bytes;
 }
 
@@ -82,10 +82,10 @@ void copy_weights(std::vector<Operation>& operations, Pool& pool) {
   const std::shared_ptr<Memory> memory(Memory::allocate(copied_bytes(operations)));
   // A huge page would hold the panels of many threads.
   madvise(memory->data(), memory->size(), MADV_NOHUGEPAGE);
-  std::map<Slot, std::shared_ptr<Weight>> copies;
+  std::map<WeightSlot, std::shared_ptr<Weight>> copies;
   uint8_t* next = memory->data();
   for (Operation& operation : operations)
-    for (const Slot slot : weights_of(operation)) {
+    for (const WeightSlot slot : weights_of(operation)) {
       copies[slot] = std::make_shared<Weight>(**slot);
       copies[slot]->memory = memory;
       copies[slot]->matrix.data = next;
@@ -93,8 +93,9 @@ void copy_weights(std::vector<Operation>& operations, Pool& pool) {
     }
   pool.run([&](int thread) {
     for (Operation& operation : operations)
-      for_each_own(operation, thread, pool.size(),
-                   [&](Slot slot, Range panels) { copy_pages(**slot, *copies.at(slot), panels); });
+      for_each_own(operation, thread, pool.size(), [&](WeightSlot slot, Range panels) {
+        copy_pages(**slot, *copies.at(slot), panels);
+      });
   });
   for (auto& [slot, copy] : copies) *slot = std::move(copy);
 }
