@@ -31,7 +31,9 @@ if TYPE_CHECKING:
     from wazn.weigh.sources import Source
 
 observe = new_app(
-    help="""Collect adoption counters and prices, each with its definition, source and date.
+    help="""Collect adoption counters and prices, or import series.
+
+    Each number is kept with its definition, source and date.
 
     \b
     Example:
