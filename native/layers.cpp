@@ -1,4 +1,5 @@
 // Compiled once per instruction set, as kernels.cpp, and by its rules.
+#pragma GCC diagnostic ignored "-Wunused-function"  // of the headers, kernels.cpp takes the rest
 #include "compress.h"
 #include "delta.h"
 #include "latent.h"
