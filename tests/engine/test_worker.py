@@ -282,4 +282,4 @@ def test_a_model_is_loaded_as_the_server_says(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr("wazn.engine.llm.LLM", lambda model, **how: given.append((model, how)))
     options = {"threads": 3, "context": 99, "precision": "exact", "kv": "int8", "weights": "q4"}
     open_llm(Load(PROTOCOL_VERSION, "tiny", memory_bytes=7, **options))  # type: ignore[arg-type]
-    assert given == [("tiny", {**options, "memory": 7})]
+    assert given == [("tiny", {**options, "memory": 7, "pin": False})]

@@ -163,7 +163,7 @@ def test_a_model_that_the_worker_cannot_load_is_the_workers_sentence(
 
 def test_the_options_of_loading_reach_the_worker() -> None:
     from wazn.cli.options import EngineOptions
-    from wazn.cli.serve import _load
+    from wazn.cli.serve import _loads
 
-    load = _load("tiny", EngineOptions(threads=3, kv="int8", weights="q8"))
+    (load,) = _loads(["tiny"], EngineOptions(threads=3, kv="int8", weights="q8"))
     assert (load.model, load.threads, load.kv, load.weights) == ("tiny", 3, "int8", "q8")

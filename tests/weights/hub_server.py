@@ -119,6 +119,7 @@ def settings_for(home: Path, url: str, *, token: str | None = None) -> Settings:
         ms_token=token,
         openrouter_token=token,
         offline=False,
+        pin=False,
     )
 
 

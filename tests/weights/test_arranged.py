@@ -12,6 +12,7 @@ from wazn.weights import packed
 from wazn.weights.arranged import Arranged, Arrangement, Flat, Rows, Transposed, runs
 from wazn.weights.formats import Format, dequantize
 from wazn.weights.gguf import GGUF
+from wazn.weights.loss import Loss
 from wazn.weights.stacked import Piece
 
 ROWS, COLUMNS = 12, 64
@@ -91,9 +92,9 @@ def test_vectors_are_taken_apart_element_by_element_and_made_of_any_tensor(
             "second": Rows(second),
             "flat": Flat("deep"),
         }
-        weights = packed.pack_in_memory(
-            Arranged(container, tensors), {name: name for name in tensors}, 1, lambda _: None
-        )
+        names = {name: name for name in tensors}
+        packing = packed.Packing(Arranged(container, tensors), names, Loss())
+        weights = packed.pack_in_memory(packing, 1, lambda _: None)
     assert weights.vector("first").tolist() == [0, 3, 6, 9]
     assert weights.vector("second").tolist() == [1, 2, 4, 5, 7, 8, 10, 11]
     assert weights.vector("flat").tolist() == list(range(12))

@@ -34,6 +34,7 @@ class Decoder(ABC):
     gguf_architecture: ClassVar[str]
     gguf_rope_interleaved: ClassVar[bool] = False  # the converter permuted q and k
     has_experts: ClassVar[bool] = False
+    facts: ClassVar[tuple[str, ...]] = ()  # parts of a configuration that only some families have
 
     def __init__(self, config: Config) -> None:
         self.config = config

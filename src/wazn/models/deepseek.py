@@ -24,6 +24,7 @@ class DeepseekV2(Decoder):
     gguf_architecture = "deepseek2"
     gguf_rope_interleaved = True
     has_experts = True
+    facts = ("latent",)
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)

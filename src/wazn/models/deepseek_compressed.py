@@ -30,6 +30,7 @@ class DeepseekV4(Decoder):
     gguf_architecture = "deepseek4"
     gguf_rope_interleaved = True
     has_experts = True
+    facts = ("compressed",)
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)

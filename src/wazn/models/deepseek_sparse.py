@@ -18,6 +18,7 @@ class DeepseekV32(DeepseekV3):
 
     huggingface_types = ("deepseek_v32",)
     gguf_architecture = "deepseek32"
+    facts = ("latent", "latent.index")
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)

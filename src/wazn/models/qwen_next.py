@@ -33,6 +33,7 @@ class Qwen3Next(Qwen2Moe):
 
     huggingface_types: ClassVar[tuple[str, ...]] = ("qwen3_next",)
     gguf_architecture = "qwen3next"
+    facts = ("delta",)
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)

@@ -7,6 +7,7 @@ packing does.
 from __future__ import annotations
 
 from dataclasses import replace
+from operator import attrgetter
 
 from wazn import native
 from wazn.errors import BadFile, MissingTensor, WaznError
@@ -67,10 +68,13 @@ def _advice(checkpoint: Checkpoint, weights: PackedWeights) -> str:
 
 def _fits(family: type[Decoder], checkpoint: Checkpoint, weights: PackedWeights) -> bool:
     """Whether the mathematics of a family can be recorded on these tensors."""
-    if family.has_experts != (checkpoint.config.experts is not None):
+    config = checkpoint.config
+    if family.has_experts != (config.experts is not None):
+        return False
+    if not all(attrgetter(fact)(config) is not None for fact in family.facts):
         return False
     try:
-        family(checkpoint.config).record(weights)
+        family(config).record(weights)
     except WaznError:
         return False
     return True
