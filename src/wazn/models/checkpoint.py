@@ -192,7 +192,8 @@ def _decoder(family: type[Decoder], config: Config, path: Path) -> Decoder:
 def _family(name: str, path: Path, *, gguf: bool) -> type[Decoder]:
     known: list[str] = []
     for family in FAMILIES:
-        names = (family.gguf_architecture,) if gguf else family.huggingface_types
+        in_gguf = () if family.gguf_architecture is None else (family.gguf_architecture,)
+        names = in_gguf if gguf else family.huggingface_types
         if name in names:
             return family
         known.extend(names)

@@ -31,7 +31,7 @@ class Decoder(ABC):
     """One family: its names in checkpoints, and the mathematics of one block."""
 
     huggingface_types: ClassVar[tuple[str, ...]]
-    gguf_architecture: ClassVar[str]
+    gguf_architecture: ClassVar[str | None]  # None: GGUF files of it are not supported yet
     gguf_rope_interleaved: ClassVar[bool] = False  # the converter permuted q and k
     has_experts: ClassVar[bool] = False
     facts: ClassVar[tuple[str, ...]] = ()  # parts of a configuration that only some families have

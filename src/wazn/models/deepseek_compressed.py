@@ -27,8 +27,7 @@ class DeepseekV4(Decoder):
     token's id names (DeepSeek-AI 2026)."""
 
     huggingface_types = ("deepseek_v4",)
-    gguf_architecture = "deepseek4"
-    gguf_rope_interleaved = True
+    gguf_architecture = None
     has_experts = True
     facts = ("compressed",)
 

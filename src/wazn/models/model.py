@@ -34,7 +34,7 @@ MAX_ROWS = 512
 """Rows of one step: enough for the wide kernels, small enough that decoding rarely waits."""
 
 KV_FORMATS = ("auto", "float32", "float16", "int8")
-AUTO_KV = {"llama": "int8"}
+AUTO_KV: dict[str | None, str] = {"llama": "int8"}
 """What "auto" means for a family, by GGUF architecture; float16 for those not measured.
 
 int8 where its whole loss was measured and within bounds (docs/performance.md, quality).
