@@ -32,6 +32,7 @@ def engine_of(pages: int = 1000, context: int | None = None, **fields: object) -
     slots = fields.pop("state_slots", 0)
     assert isinstance(slots, int)
     model = FakeModel(**fields)  # type: ignore[arg-type]
+    slots = min(slots, model.max_rows)  # more would never be used
     if not slots:
         return Engine(model, context, pages * model.page_bytes)
     # A quarter of the budget goes to states, one of them outside of any sequence.

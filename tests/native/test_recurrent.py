@@ -85,6 +85,7 @@ def with_a_state() -> native.Program:
     program.causal_conv(program.buffer(16, "none"), np.ones(32, np.float32), 2)
     program.open_cache(64, 2)
     program.end_segment("all")
+    program.set_angles(np.zeros((64, 8, 2), np.float32))  # they say how many positions there are
     return program
 
 

@@ -34,7 +34,9 @@ COMMANDS = {
     "serve": CommandEntry("wazn.cli.serve:serve", "Serve models over HTTP, as OpenAI's API does"),
     "pull": CommandEntry("wazn.cli.models:pull", "Download a model into the local store."),
     "list": CommandEntry("wazn.cli.models:list_models", "List the models in the local store."),
-    "show": CommandEntry("wazn.cli.models:show", "Show what a model is made of."),
+    "show": CommandEntry(
+        "wazn.cli.models:show", "Show what a model is made of, and what it takes to run."
+    ),
     "rm": CommandEntry("wazn.cli.models:remove", "Remove a model from the local store."),
     "verify": CommandEntry("wazn.cli.models:verify", "Hash stored models again and compare."),
     "cache": CommandEntry("wazn.cli.cache:cache", "List or free the cache of packed weights."),
