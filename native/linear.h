@@ -103,6 +103,8 @@ WAZN_INLINE void sum_block(const Source& w, int64_t b, const Digits (&x)[kDigits
                            Words (&sum)[Y][S::kGroups]) {
   constexpr int steps = depth<S::kDepth>(), N = kDigits * Y;
   Dots dots[N];
+  for (int y = 0; y < Y; ++y)
+    for (int g = 0; g < S::kGroups; ++g) sum[y][g] = no_words();
 #pragma GCC unroll 4
   for (int i = 0; i < 4; ++i) {
     Bytes q[2];
@@ -125,7 +127,7 @@ WAZN_INLINE void sum_block(const Source& w, int64_t b, const Digits (&x)[kDigits
           part[1] = weigh_second(dots[n], m);
         }
         for (int g = 0; g < S::kGroups; ++g)
-          sum[n % Y][g] = line < steps && n < Y ? part[g] : add(sum[n % Y][g], part[g]);
+          sum[n % Y][g] = add(sum[n % Y][g], part[g]);
       }
     }
   }

@@ -203,11 +203,11 @@ def _logits(cpus: tuple[int, ...], family: str, format: Format, *, copy: bool) -
     if copy:
         model.copy_weights()
     ids = np.arange(70, dtype=np.int32) % 300
-    steps = [ids, *([token] for token in (7, 8))]
+    steps = [ids, np.array([7], np.int32), np.array([8], np.int32)]
     rows, position = [], 0
     for step in steps:  # a slice of a prompt, then decoding
         batch = Batch(
-            np.array(step, np.int32),
+            step,
             np.array([0, len(step)], np.int32),
             np.array([position], np.int32),
             np.arange(2, dtype=np.int32)[None],

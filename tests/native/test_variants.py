@@ -151,7 +151,10 @@ class Digits(NamedTuple):
             ]
         )
         row = np.frombuffer(answer, layout)[index]
-        return cls(*(row[name].astype(np.int64) for name in layout.names[:4]), row["scales"])
+        codes, multipliers, sums_16, sums_32 = (
+            row[name].astype(np.int64) for name in ("codes", "multipliers", "sums_16", "sums_32")
+        )
+        return cls(codes, multipliers, sums_16, sums_32, row["scales"])
 
 
 @pytest.mark.parametrize("num_digits", [1, 2], ids=["narrow", "wide"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import ClassVar
 
 from wazn.models.blocks import Layer, rope, silu
 from wazn.models.config import Config
@@ -24,7 +25,7 @@ class DeepseekV2(Decoder):
     gguf_architecture = "deepseek2"
     gguf_rope_interleaved = True
     has_experts = True
-    facts = ("latent",)
+    facts: ClassVar[tuple[str, ...]] = ("latent",)
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
