@@ -7,6 +7,7 @@ trials, local runners) is left out and counted. Knows no catalogue by name.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from datetime import date
 from decimal import Decimal
@@ -35,7 +36,7 @@ class LeftOut(Exception):
     """An entry that is no price of text; the message says why."""
 
 
-class Catalogue:
+class Catalogue(ABC):
     """What the three have in common: one document, many entries, each of them rows."""
 
     name = ""
@@ -73,13 +74,13 @@ class Catalogue:
             raise BadAnswer(FaultKind.WRONG_LAYOUT, "no entry is a price of text")
         return page
 
+    @abstractmethod
     def entries(self, body: bytes) -> Iterator[tuple[str, msgspec.Raw]]:
         """A name for messages, and the entry."""
-        raise NotImplementedError
 
+    @abstractmethod
     def rows_of(self, label: str, entry: msgspec.Raw, as_of: date) -> Iterator[PriceRow]:
         """The rows of an entry; raises LeftOut, BadFile or DecodeError."""
-        raise NotImplementedError
 
     def row(self, named: tuple[str, str], prices: Sequence[Decimal | None], day: date) -> PriceRow:
         """A row of input, output and cached input, in force since nobody knows when."""
