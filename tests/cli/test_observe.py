@@ -15,8 +15,8 @@ SERIES = "date,model,region_guess,pulls_cumulative_rounded\n2025-07-17,a,us,5000
 
 @pytest.fixture
 def services(monkeypatch: pytest.MonkeyPatch) -> Iterator[Services]:
-    monkeypatch.setattr(client, "_BACKOFF_S", 0.0)
-    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    pace = client.Pace
+    monkeypatch.setattr(client, "Pace", lambda say: pace(lambda seconds: None, say=say))
     with running_services() as services:
         for name in ("HF", "MS", "OLLAMA", "OPENROUTER"):
             monkeypatch.setenv(f"WAZN_{name}_ENDPOINT", services.url)
