@@ -126,8 +126,7 @@ WAZN_INLINE void sum_block(const Source& w, int64_t b, const Digits (&x)[kDigits
           part[0] = weigh_first(dots[n], m);
           part[1] = weigh_second(dots[n], m);
         }
-        for (int g = 0; g < S::kGroups; ++g)
-          sum[n % Y][g] = add(sum[n % Y][g], part[g]);
+        for (int g = 0; g < S::kGroups; ++g) sum[n % Y][g] = add(sum[n % Y][g], part[g]);
       }
     }
   }
