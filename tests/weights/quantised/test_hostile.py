@@ -12,7 +12,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from tests.weights.quantised import writers
-from tests.weights.quantised.reading import opened, values_of
+from tests.weights.quantised.reading import opened, packed_values, values_of
 from tests.weights.quantised.writers import Coding, Typed
 from wazn.errors import BadFile, UnsupportedModel, WaznError
 from wazn.weights.elements import BITS
@@ -144,6 +144,15 @@ def test_tensors_that_do_not_fit_are_refused_by_name(
     with pytest.raises(kind, match=message) as caught:
         opened(tmp_path, tensors, settings)
     assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("scale", [3e38, math.inf, math.nan])
+def test_products_that_are_not_finite_are_refused_by_name(tmp_path: Path, scale: float) -> None:
+    tensors = valid(FP8)
+    tensors["a.weight_scale_inv"] = "F32", np.full((2, 2), scale, "<f4")
+    container = opened(tmp_path, tensors, FP8)
+    with pytest.raises(WaznError, match="'a.weight'.* (is NaN or infinite|beyond 65504)"):
+        packed_values(container, "a.weight")
 
 
 SHAPES = st.lists(st.sampled_from([1, 2, 3, 8, 16, 24, 32, 128, 256]), min_size=0, max_size=4)

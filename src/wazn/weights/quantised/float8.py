@@ -67,7 +67,9 @@ class Float8Matrix(Maker):
         places = np.arange(start, stop)
         places = places // rows * count + places % rows // self.block[0]
         wide = np.repeat(scales.reshape(self.grid)[places], self.block[1], axis=1)
-        return self._encoded(_VALUES[codes] * wide[:, : self.shape[-1]])
+        with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused later
+            values = _VALUES[codes] * wide[:, : self.shape[-1]]
+        return self._encoded(values)
 
     def _encoded(self, values: NDArray[np.float32]) -> Raw:
         if self.format is Format.F32:
