@@ -151,7 +151,7 @@ def test_products_that_are_not_finite_are_refused_by_name(tmp_path: Path, scale:
     tensors = valid(FP8)
     tensors["a.weight_scale_inv"] = "F32", np.full((2, 2), scale, "<f4")
     container = opened(tmp_path, tensors, FP8)
-    with pytest.raises(WaznError, match="'a.weight'.* (is NaN or infinite|beyond 65504)"):
+    with pytest.raises(WaznError, match=r"'a.weight'.* (is NaN or infinite|beyond 65504)"):
         packed_values(container, "a.weight")
 
 
