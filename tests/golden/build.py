@@ -9,6 +9,7 @@ import json
 import math
 import re
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -82,15 +83,22 @@ def read_config(tiny: Tiny) -> dict[str, Any]:
 # --- safetensors ---------------------------------------------------------------------------------
 
 
-def write_safetensors(tensors: Tensors, path: Path, kind: GGMLQuantizationType) -> None:
-    """One safetensors file: 8 bytes of header length, the header in JSON, the data end to end."""
+def write_safetensors(
+    tensors: Mapping[str, NDArray[Any]], path: Path, kind: GGMLQuantizationType
+) -> None:
+    """One safetensors file: 8 bytes of header length, the header in JSON, the data end to end.
+
+    Numbers are floats of this kind, or bytes.
+    """
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     parts: list[bytes] = []
     offset = 0
     for name, values in tensors.items():
-        part = encoded(values, kind).tobytes()
+        is_bytes = values.dtype == np.uint8
+        part = (values if is_bytes else encoded(values, kind)).tobytes()
         offsets = [offset, offset + len(part)]
-        header[name] = {"dtype": kind.name, "shape": values.shape, "data_offsets": offsets}
+        dtype = "U8" if is_bytes else kind.name
+        header[name] = {"dtype": dtype, "shape": values.shape, "data_offsets": offsets}
         parts.append(part)
         offset += len(part)
     text = json.dumps(header, separators=(",", ":")).encode()

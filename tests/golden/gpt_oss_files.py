@@ -67,7 +67,7 @@ def rewritten(rest: str, values: NDArray[np.float32]) -> dict[str, NDArray[np.fl
     return {rest.replace("mlp.router", "mlp.gate").replace("sinks", "sinks.weight"): values}
 
 
-def with_blocks(config: Any, tensors: Tensors, seed: int) -> tuple[Tensors, Tensors]:
+def with_blocks(tensors: Tensors, seed: int) -> tuple[Tensors, Tensors]:
     """The tensors with random 4-bit experts as published, and the same with their values."""
     packed, plain = dict(tensors), dict(tensors)
     for name in [name for name in tensors if name.endswith(("gate_up_proj", "down_proj"))]:
