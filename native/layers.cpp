@@ -2,6 +2,7 @@
 #pragma GCC diagnostic ignored "-Wunused-function"  // of the headers, kernels.cpp takes the rest
 #include "compress.h"
 #include "delta.h"
+#include "gates.h"
 #include "latent.h"
 
 namespace wazn {
@@ -11,8 +12,8 @@ namespace wazn {
 
 const LayerKernels* WAZN_LAYERS(WAZN_ISA)() {
   static const LayerKernels table = {append_latent, attend_latent, index_scores, pool,
-                                     clamp,         layer_norm,    causal_conv,  unit_length,
-                                     delta_gates,   delta_rule};
+                                     clamp,         geglu,         clamped_glu,  layer_norm,
+                                     causal_conv,   unit_length,   delta_gates,  delta_rule};
   return &table;
 }
 

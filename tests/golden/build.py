@@ -9,6 +9,7 @@ import json
 import math
 import re
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -82,15 +83,22 @@ def read_config(tiny: Tiny) -> dict[str, Any]:
 # --- safetensors ---------------------------------------------------------------------------------
 
 
-def write_safetensors(tensors: Tensors, path: Path, kind: GGMLQuantizationType) -> None:
-    """One safetensors file: 8 bytes of header length, the header in JSON, the data end to end."""
+def write_safetensors(
+    tensors: Mapping[str, NDArray[Any]], path: Path, kind: GGMLQuantizationType
+) -> None:
+    """One safetensors file: 8 bytes of header length, the header in JSON, the data end to end.
+
+    Numbers are floats of this kind, or bytes.
+    """
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     parts: list[bytes] = []
     offset = 0
     for name, values in tensors.items():
-        part = encoded(values, kind).tobytes()
+        is_bytes = values.dtype == np.uint8
+        part = (values if is_bytes else encoded(values, kind)).tobytes()
         offsets = [offset, offset + len(part)]
-        header[name] = {"dtype": kind.name, "shape": values.shape, "data_offsets": offsets}
+        dtype = "U8" if is_bytes else kind.name
+        header[name] = {"dtype": dtype, "shape": values.shape, "data_offsets": offsets}
         parts.append(part)
         offset += len(part)
     text = json.dumps(header, separators=(",", ":")).encode()
@@ -211,14 +219,16 @@ def _add_tensor(
     if is_llama and name.endswith(("k_proj.weight", "k_proj.bias")):
         values = interleaved(values, config["num_key_value_heads"])
     if name.endswith("shared_expert_gate.weight"):  # one row, which the converter squeezes
-        writer.add_tensor(gguf_name(name), values[0])
+        writer.add_tensor(name_in_gguf(config, name), values[0])
     elif values.ndim == 1 or kind == _T.F32 or name.endswith("mlp.gate.weight"):
-        writer.add_tensor(gguf_name(name), values)
+        writer.add_tensor(name_in_gguf(config, name), values)
     elif kind in (_T.F16, _T.BF16):
         raw = encoded(values, kind).view(np.uint8)
-        writer.add_tensor(gguf_name(name), raw, raw_dtype=kind)
+        writer.add_tensor(name_in_gguf(config, name), raw, raw_dtype=kind)
     else:
-        writer.add_tensor(gguf_name(name), _blocks(name, values.shape, kind), raw_dtype=kind)
+        writer.add_tensor(
+            name_in_gguf(config, name), _blocks(name, values.shape, kind), raw_dtype=kind
+        )
 
 
 def _blocks(name: str, shape: tuple[int, ...], kind: GGMLQuantizationType) -> NDArray[np.uint8]:
@@ -236,7 +246,7 @@ def stack_experts(tensors: Tensors) -> Tensors:
         match = _ONE_EXPERT.fullmatch(name)
         stacks.setdefault(match[1] + match[3] if match else name, []).append(values)
     return {
-        name: np.stack(parts) if ".experts." in name else parts[0] for name, parts in stacks.items()
+        name: parts[0] if name in tensors else np.stack(parts) for name, parts in stacks.items()
     }
 
 
@@ -248,6 +258,13 @@ def gguf_name(name: str) -> str:
         _, _, index, stem = stem.split(".", 3)
         prefix = f"blk.{index}."
     return f"{prefix}{_GGUF_NAMES[stem]}.{suffix}"
+
+
+def name_in_gguf(config: Config, name: str) -> str:
+    """The GGUF name of a tensor; Seed-OSS' norm before the network is named after what precedes."""
+    name = gguf_name(name)
+    is_seed = config["model_type"] == "seed_oss"
+    return name.replace("ffn_norm", "post_attention_norm") if is_seed else name
 
 
 def interleaved(values: NDArray[np.float32], num_heads: int) -> NDArray[np.float32]:

@@ -10,6 +10,7 @@ import numpy as np
 from gguf import GGUFWriter, RopeScalingType
 from numpy.typing import NDArray
 
+from tests.golden import gpt_oss_files
 from tests.golden.tensors import Config, Tensors
 
 _ARCHITECTURES = {
@@ -19,6 +20,7 @@ _ARCHITECTURES = {
     "qwen3_next": "qwen3next",
     "qwen3_5_text": "qwen35",
     "qwen3_5_moe_text": "qwen35moe",
+    "gpt_oss": "gpt-oss",
 }
 _NAMES = {
     "model.embed_tokens.weight": "token_embd.weight",
@@ -29,6 +31,11 @@ _NAMES = {
     "self_attn.k_proj.weight": "attn_k.weight",
     "self_attn.v_proj.weight": "attn_v.weight",
     "self_attn.o_proj.weight": "attn_output.weight",
+    "self_attn.q_proj.bias": "attn_q.bias",
+    "self_attn.k_proj.bias": "attn_k.bias",
+    "self_attn.v_proj.bias": "attn_v.bias",
+    "self_attn.o_proj.bias": "attn_output.bias",
+    "self_attn.sinks.weight": "attn_sinks.weight",
     "self_attn.q_norm.weight": "attn_q_norm.weight",
     "self_attn.k_norm.weight": "attn_k_norm.weight",
     "self_attn.q_a_proj.weight": "attn_q_a.weight",
@@ -54,6 +61,7 @@ _NAMES = {
     "self_attn.indexer.k_norm.bias": "indexer.k_norm.bias",
     "self_attn.indexer.weights_proj.weight": "indexer.proj.weight",
     "mlp.gate.weight": "ffn_gate_inp.weight",
+    "mlp.gate.bias": "ffn_gate_inp.bias",
     "mlp.gate.e_score_correction_bias": "exp_probs_b.bias",
     "mlp.shared_expert_gate.weight": "ffn_gate_inp_shexp.weight",
 }
@@ -66,7 +74,9 @@ def is_converted(config: Config) -> bool:
 
 def has_gguf(config: Config) -> bool:
     """Whether there are GGUF files of this family here."""
-    return str(config["model_type"]) != "deepseek_v4"
+    has_windows = config.get("use_sliding_window", config["model_type"] == "mistral")
+    is_stated = config["model_type"] == "gpt_oss" or not has_windows
+    return str(config["model_type"]) != "deepseek_v4" and is_stated
 
 
 def new_writer(config: Config, path: Path) -> GGUFWriter:
@@ -80,7 +90,10 @@ def new_writer(config: Config, path: Path) -> GGUFWriter:
     writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
     if "intermediate_size" in config:
         writer.add_feed_forward_length(config["intermediate_size"])
-    rope = config.get("rope_parameters") or {"rope_theta": config["rope_theta"]}
+    rope = config.get("rope_parameters") or {
+        "rope_theta": config["rope_theta"],
+        **(config.get("rope_scaling") or {}),
+    }
     writer.add_rope_freq_base(rope["rope_theta"])
     if rope.get("rope_type") == "yarn":
         writer.add_rope_scaling_type(RopeScalingType.YARN)
@@ -90,6 +103,8 @@ def new_writer(config: Config, path: Path) -> GGUFWriter:
         writer.add_rope_scaling_yarn_beta_slow(rope["beta_slow"])
     if config["model_type"].startswith("deepseek_"):
         _add_deepseek(writer, config, rope)
+    elif config["model_type"] == "gpt_oss":
+        gpt_oss_files.add_metadata(writer, config)
     else:
         _add_qwen(writer, config, rope)
     return writer
@@ -166,13 +181,14 @@ def converted(config: Config, stacked: Tensors) -> Tensors:
 
 def _gguf_name(config: Config, stem: str) -> str:
     if stem == "post_attention_layernorm.weight":
-        is_qwen = not config["model_type"].startswith("deepseek_")
-        return "post_attention_norm.weight" if is_qwen else "ffn_norm.weight"
+        is_other = not config["model_type"].startswith("deepseek_")
+        return "post_attention_norm.weight" if is_other else "ffn_norm.weight"
     for part, suffix in (("experts.", "_exps"), ("shared_expert", "_shexp"), ("", "")):
         start = f"mlp.{part}"
-        if stem.startswith(start) and stem.endswith("_proj.weight"):
-            matrix = stem.removesuffix("_proj.weight").rpartition(".")[2]
-            return f"ffn_{matrix}{suffix}.weight"
+        for kind in ("weight", "bias"):
+            if stem.startswith(start) and stem.endswith(f"_proj.{kind}"):
+                matrix = stem.removesuffix(f"_proj.{kind}").rpartition(".")[2]
+                return f"ffn_{matrix}{suffix}.{kind}"
     return _NAMES[stem]
 
 
@@ -187,6 +203,8 @@ def _rewritten(config: Config, rest: str, values: NDArray[np.float32]) -> Tensor
         }
     if config["model_type"].startswith("deepseek_"):
         return {rest: values}
+    if config["model_type"] == "gpt_oss":
+        return gpt_oss_files.rewritten(rest, values)
     if rest == "mlp.shared_expert_gate.weight":
         return {rest: values[0]}
     if rest == "linear_attn.in_proj_qkvz.weight":

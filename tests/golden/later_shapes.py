@@ -2,16 +2,20 @@
 
 from typing import Any
 
+from tests.golden import gpt_oss_files
+
 Shapes = dict[str, tuple[int, ...]]
 
 
 def has_shapes(config: Any) -> bool:
     """Whether the tensors of this configuration are listed here."""
-    return str(config["model_type"]).startswith(("deepseek_", "qwen3_next", "qwen3_5"))
+    return str(config["model_type"]).startswith(("deepseek_", "qwen3_next", "qwen3_5", "gpt_oss"))
 
 
 def layer_shapes(config: Any, index: int) -> Shapes:
     """The tensors of one layer, without the norms before its parts."""
+    if config["model_type"] == "gpt_oss":
+        return gpt_oss_files.layer_shapes(config)
     if config["model_type"] == "deepseek_v4":
         return _compressed_attention(config, index) | _compressed_network(config, index)
     if config["model_type"].startswith("deepseek_"):

@@ -22,8 +22,9 @@ def new_program(
 
 def choice(**changes: Any) -> dict[str, Any]:
     """The options of a router: what ``changes`` says, and otherwise the plainest."""
-    plain = {"normalize": False, "scoring": "softmax", "bias": None, "table": None}
-    return plain | {"groups": 1, "top_groups": 1, "sums_two": False, "scale": 1.0} | changes
+    plain = {"normalize": False, "scoring": "softmax", "scale": 1.0, "sums_two": False}
+    plain |= dict.fromkeys(("bias", "logit_bias", "table")) | {"groups": 1, "top_groups": 1}
+    return plain | changes
 
 
 def random_raw(

@@ -20,11 +20,13 @@ from wazn.models.deepseek import DeepseekV2, DeepseekV3
 from wazn.models.deepseek_compressed import DeepseekV4
 from wazn.models.deepseek_sparse import DeepseekV32
 from wazn.models.expert_stacks import find_stacks
+from wazn.models.gpt_oss import GptOss
 from wazn.models.llama import Llama
 from wazn.models.names import used_tensors, without_layers_from
 from wazn.models.qwen import Qwen2, Qwen3
 from wazn.models.qwen_moe import Qwen2Moe, Qwen3Moe
 from wazn.models.qwen_next import Qwen3Next, Qwen35, Qwen35Moe
+from wazn.models.seed import SeedOss
 from wazn.models.weight_choice import requantised
 from wazn.weights.arranged import Arranged
 from wazn.weights.choice import Weights
@@ -50,6 +52,8 @@ FAMILIES: tuple[type[Decoder], ...] = (
     Qwen3Next,
     Qwen35,
     Qwen35Moe,
+    SeedOss,
+    GptOss,
 )
 _MAX_JSON_BYTES = 16 << 20
 
@@ -107,8 +111,9 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def _open_gguf(path: Path, weights: Weights) -> Checkpoint:
     file = GGUF(path)
-    container, metadata = _stacked(file), file.metadata
+    metadata = file.metadata
     family = _family(str(metadata.get("general.architecture")), path, gguf=True)
+    container = _stacked(file, family)
     names = used_tensors(container.tensors, is_gguf=True)
     config = configuration.from_gguf(
         metadata,
@@ -136,7 +141,7 @@ def _open_huggingface(path: Path, weights: Weights) -> Checkpoint:
     unread = {
         name: info.dtype for name, info in files.elements.infos.items() if name not in made.tensors
     }
-    container = _stacked(made)
+    container = _stacked(made, family)
     names = used_tensors(container.tensors, is_gguf=False)
     config = configuration.from_huggingface(values, where, _vocab_size(container, names, path))
     if values.get("tie_word_embeddings"):
@@ -157,8 +162,10 @@ def _text_values(values: dict[str, Any], path: Path) -> dict[str, Any]:
     return {**values, **nested}
 
 
-def _stacked(container: Container) -> Container:
+def _stacked(container: Container, family: type[Decoder]) -> Container:
     """The container with the matrices of experts stacked."""
+    if apart := family.apart(container.tensors):
+        container = Arranged(container, apart)
     stacks = find_stacks(container.tensors)
     return Stacked(container, stacks) if stacks else container
 

@@ -32,6 +32,7 @@ from wazn.models.latent_config import (
     latent_from_huggingface,
     log_multiplier,
 )
+from wazn.models.window_config import Windows, windows_from_gguf, windows_from_huggingface
 
 _LARGEST = {
     "layers": 4096,
@@ -41,6 +42,8 @@ _LARGEST = {
     "context": 1 << 30,
 }
 """Far beyond any model, small enough that no sum or product of them overflows."""
+
+_HEAD_SIZES = {"gpt_oss": 64, "seed_oss": 128}  # of files that do not say, by transformers
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +87,11 @@ class Config:
     compressed: CompressedConfig | None = None
     second_rope: tuple[float, RopeScaling] | None = None  # theta and scaling of another table
     norm_offset: float = 0.0  # added to the weights of norms, where they are kept around 0
+    windows: Windows = ()  # of each layer: how far back its attention sees; (): all do all
+
+    def window(self, layer: int) -> int | None:
+        """How many positions a layer's attention sees, its own the last; None: all."""
+        return self.windows[layer] if self.windows else None
 
     def rope_tables(self) -> tuple[Config, ...]:
         """The config with the rope settings of each table of angles."""
@@ -157,12 +165,10 @@ def from_huggingface(values: Mapping[str, Any], where: str, vocab_size: int) -> 
     facts = Facts(where, values)
     num_heads = facts.integer("num_attention_heads", "heads")
     hidden_size = facts.integer("hidden_size", "size")
-    if "head_dim" not in values or values["head_dim"] is None:
-        head_dim = hidden_size // num_heads
+    if values.get("head_dim") is None:
+        head_dim = _HEAD_SIZES.get(facts.text("model_type"), hidden_size // num_heads)
     else:
         head_dim = facts.integer("head_dim", "size")
-    if values.get("use_sliding_window") and values.get("sliding_window"):
-        raise UnsupportedModel(f"{where}: sliding-window attention is not supported yet")
     act = values.get("hidden_act", "silu")
     if act not in ("silu", "swish"):
         raise UnsupportedModel(f"{where}: hidden_act {str(act)[:60]!r} is not supported, silu is")
@@ -185,6 +191,7 @@ def from_huggingface(values: Mapping[str, Any], where: str, vocab_size: int) -> 
         rope_interleaved=False,
         experts=experts,
         second_rope=second_rope,
+        windows=windows_from_huggingface(facts),
     )
     return checked(_with_special_layers(config, facts, rope), where)
 
@@ -209,6 +216,8 @@ def _ropes(
 ) -> tuple[Mapping[str, Any], tuple[float, RopeScaling] | None]:
     """The rope settings, and theta and scaling of a second table if the family has one."""
     rope = _rope_values(facts.values, facts.where)
+    if facts.values.get("model_type") == "gpt_oss" and not {"rope_type", "type"} & rope.keys():
+        raise BadFile(f"{facts.where} states no scaling of rope, which this family has")
     if facts.values.get("model_type") != COMPRESSED_FAMILY:
         return rope, None
     main, second = rope_settings(facts.values, rope)
@@ -297,9 +306,10 @@ def from_gguf(
         context_length=context_length,
         norm_eps=facts.number("attention.layer_norm_rms_epsilon"),
         rope_theta=facts.number("rope.freq_base", 10000.0),
-        rope_scaling=_scaling_from_gguf(facts, rope_factors, context_length),
+        rope_scaling=_scaling_from_gguf(facts, rope_factors, family),
         rope_interleaved=rope_interleaved,
         experts=experts,
+        windows=windows_from_gguf(facts, family),
     )
     return checked(_with_special_layers_of_gguf(config, facts), where)
 
@@ -324,9 +334,7 @@ def _intermediate_size(facts: Facts, key: str, experts: ExpertConfig | None) -> 
     return facts.integer(key, "size", None if experts is None else experts.intermediate_size)
 
 
-def _scaling_from_gguf(
-    facts: Facts, factors: tuple[float, ...], context_length: int
-) -> RopeScaling:
+def _scaling_from_gguf(facts: Facts, factors: tuple[float, ...], family: str) -> RopeScaling:
     kind = facts.values.get("rope.scaling.type", "none")
     if factors:
         return RopeScaling("factors", factors=factors)
@@ -338,13 +346,15 @@ def _scaling_from_gguf(
     if kind == "linear":
         return RopeScaling("linear", factor)
     if kind == "yarn":
-        original = facts.integer("rope.scaling.original_context_length", "context", context_length)
+        context = facts.integer("context_length", "context")
+        original = facts.integer("rope.scaling.original_context_length", "context", context)
         return RopeScaling(
             "yarn",
             factor,
             original_context_length=original,
             beta_fast=facts.number("rope.scaling.yarn_beta_fast", 32.0),
             beta_slow=facts.number("rope.scaling.yarn_beta_slow", 1.0),
+            truncate=family != "gpt-oss",  # there is no key for it
             mscales=_mscales(facts),
         )
     raise UnsupportedModel(f"{facts.where}.rope.scaling.type {str(kind)[:60]!r} is not supported")

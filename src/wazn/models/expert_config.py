@@ -24,7 +24,10 @@ _RENORMALIZED = (
     "qwen3_5_moe_text",
     "qwen3next",
     "qwen35moe",
+    "gpt_oss",
+    "gpt-oss",
 )
+GPT_ALPHA, GPT_LIMIT = 1.702, 7.0  # of gpt-oss, where a file does not say
 Scoring = Literal["softmax", "sigmoid", "sqrt_softplus"]
 # By the values of expert_gating_func; files older than that key have a softmax.
 _GGUF_SCORINGS: dict[int, Scoring] = {0: "softmax", 1: "softmax", 2: "sigmoid"}
@@ -37,7 +40,8 @@ class ExpertConfig:
     ``scoring`` makes scores of the router's products. Only experts of the ``top_groups`` best of
     ``groups`` groups are chosen; a group counts its best score, or (``sums_two``) the sum of its
     two best. ``normalize``: weights are divided by their sum. ``scale`` multiplies them.
-    Layers before ``first_layer`` have an ordinary network.
+    Layers before ``first_layer`` have an ordinary network. ``limit`` is that of activations, where
+    gates have one.
     """
 
     count: int
@@ -50,6 +54,7 @@ class ExpertConfig:
     sums_two: bool = False
     scale: float = 1.0
     first_layer: int = 0
+    limit: float = 0.0
 
 
 def experts_from_huggingface(facts: Facts) -> ExpertConfig | None:
@@ -63,15 +68,29 @@ def experts_from_huggingface(facts: Facts) -> ExpertConfig | None:
             f"{facts.where}: layers without experts among layers with them (mlp_only_layers, "
             "decoder_sparse_step) are not supported yet"
         )
+    is_gpt = values.get("model_type") == "gpt_oss"
     experts = ExpertConfig(
         count=facts.integer(key, "experts"),
         per_token=facts.integer("num_experts_per_tok", "experts"),
-        intermediate_size=facts.integer("moe_intermediate_size", "size"),
+        intermediate_size=facts.integer(
+            "intermediate_size" if is_gpt else "moe_intermediate_size", "size"
+        ),
         normalize=_flag(facts, "norm_topk_prob", values.get("model_type") in _RENORMALIZED),
     )
     if key == "n_routed_experts":
         experts = _deepseek(experts, facts)
+    if is_gpt:
+        experts = replace(experts, limit=_gpt_limit(facts))
     return _checked(experts, facts.where)
+
+
+def _gpt_limit(facts: Facts) -> float:
+    """Of gpt-oss' gates, whose other constant is part of the kernel."""
+    if (alpha := facts.number("swiglu_alpha", GPT_ALPHA)) != GPT_ALPHA:
+        raise UnsupportedModel(
+            f"{facts.where}: swiglu_alpha {alpha:g} is not supported, {GPT_ALPHA} is"
+        )
+    return facts.number("swiglu_limit", GPT_LIMIT)
 
 
 def _deepseek(experts: ExpertConfig, facts: Facts) -> ExpertConfig:
@@ -124,6 +143,7 @@ def experts_from_gguf(facts: Facts, family: str) -> ExpertConfig | None:
             sums_two=scoring == "sigmoid",
             scale=facts.number("expert_weights_scale") if values.get(_SCALE) else 1.0,
             first_layer=_first_layer(facts, "leading_dense_block_count"),
+            limit=GPT_LIMIT if family == "gpt-oss" else 0.0,
         ),
         facts.where,
     )

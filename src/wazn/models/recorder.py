@@ -32,6 +32,7 @@ class Choice(NamedTuple):
     sums_two: bool = False
     scale: float = 1.0
     table: NDArray[np.int32] | None = None  # the experts of each token id, in place of a choice
+    logit_bias: NDArray[np.float32] | None = None  # added to the router's products
 
 
 class Rotation(NamedTuple):
@@ -52,6 +53,36 @@ class ExpertWeights(NamedTuple):
     down: native.Weight
 
 
+class ExpertBiases(NamedTuple):
+    """Of the products of all experts in turn: (experts * width) twice, (experts * hidden)."""
+
+    gate: NDArray[np.float32] | None = None
+    up: NDArray[np.float32] | None = None
+    down: NDArray[np.float32] | None = None
+
+
+class Gate(NamedTuple):
+    """How the gate of a network acts: ``silu``, ``gelu_tanh``, or ``clamped``.
+
+    With a ``limit`` the gate is no larger, and what it gates is within it on both sides. Clamped:
+    gate * sigmoid(1.702 * gate) * (up + 1), which needs a limit.
+    """
+
+    kind: str = "silu"
+    limit: float = 0.0
+
+
+SILU = Gate()
+
+
+class ExpertNetworks(NamedTuple):
+    """The networks of a layer's experts."""
+
+    weights: ExpertWeights
+    biases: ExpertBiases
+    gate: Gate
+
+
 @dataclass(eq=False)
 class Tensor:
     """A symbolic activation of shape (tokens, columns)."""
@@ -69,8 +100,8 @@ class Tensor:
     @property
     def read_weights(self) -> tuple[native.Weight, ...]:
         """The weights that the first input is multiplied by."""
-        if isinstance(self.detail, ExpertWeights):
-            return self.detail.gate, self.detail.up
+        if isinstance(self.detail, ExpertNetworks):
+            return self.detail.weights[:2]
         return () if self.weight is None else (self.weight,)
 
     def __add__(self, other: Tensor) -> Tensor:
