@@ -13,6 +13,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <map>
 #include <optional>
 #include <stdexcept>
 
@@ -247,14 +248,13 @@ NB_MODULE(_core, m) {
       .def(
           "buffer",
           [](Program& p, int64_t columns, const std::string& form, int64_t copies) {
-            const auto& forms = {"none", "narrow", "wide"};
-            const auto found = std::find(forms.begin(), forms.end(), form);
-            if (found == forms.end()) throw std::invalid_argument("there is no form " + form);
+            const std::map<std::string, int64_t> bits = {{"none", 0}, {"narrow", 8}, {"wide", 16}};
+            if (!bits.count(form)) throw std::invalid_argument("there is no form " + form);
             if (columns < 1 || (form != "none" && columns % 32))
               throw std::invalid_argument("a buffer of " + std::to_string(columns) +
                                           " columns cannot be quantised in whole blocks");
             if (copies < 1 || copies > 65536) throw std::invalid_argument("a buffer has copies");
-            return p.add_buffer(columns, found - forms.begin(), copies);
+            return p.add_buffer(columns, bits.at(form), copies);
           },
           "columns"_a, "form"_a, "copies"_a = 1)
       .def("embed",

@@ -23,7 +23,7 @@ void add_grouped(Program& program, int in, std::shared_ptr<Weight> weight, int o
   checked(program, out, parts * weight->matrix.rows);
   require(program.copies(in) == parts || (parts == 1 && program.copies(in) == 1),
           "a product for each part reads a buffer of as many parts");
-  require(program.reads_floats(*weight) || program.buffer(in).num_digits == 1,
+  require(program.reads_floats(*weight) || program.buffer(in).bits == 8,
           "a product of codes reads a quantised buffer");
   program.add(GroupedLinear{in, out, std::move(weight)});
 }

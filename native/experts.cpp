@@ -28,7 +28,7 @@ Matrix slice(const Matrix& w, Range panels) {
 }
 
 Activation from_row(const Activation& x, int64_t row) {
-  return {x.columns, x.floats + row * x.columns, x.digits + row * x.num_digits, x.num_digits};
+  return {x.columns, x.floats + row * x.columns, x.codes + row, nullptr, x.bits};
 }
 
 // Where the biases of some columns are; null: there are none.
@@ -42,18 +42,18 @@ const float* bias_at(const std::vector<float>& biases, int64_t index) {
 // many panels as fit, and the quantised rows of an expert.
 struct Program::ExpertScratch {
   float *first, *second;
-  Digits* rows;
+  Codes8* rows;
   uint8_t* kernel;
 
   ExpertScratch(uint8_t* p, int64_t max_rows)
       : first((float*)p),
         second(first + max_rows * kPanelRows),
-        rows((Digits*)(second + max_rows * kPanelRows)),
-        kernel((uint8_t*)rows + align(max_rows * sizeof(Digits))) {}
+        rows((Codes8*)(second + max_rows * kPanelRows)),
+        kernel((uint8_t*)rows + align(max_rows * sizeof(Codes8))) {}
 };
 
 int64_t expert_scratch_bytes(int64_t columns, int64_t max_rows) {
-  return max_rows * kPanelRows * 8 + align(max_rows * sizeof(Digits)) +
+  return max_rows * kPanelRows * 8 + align(max_rows * sizeof(Codes8)) +
          linear_scratch_bytes(columns, max_rows);
 }
 
@@ -148,9 +148,9 @@ void Program::expand(const ExpertsUp& op, int64_t expert, Range panels, int thre
   const ExpertScratch scratch(scratch_[thread]->data(), max_rows_);
   const float* gathered =
       op.gathered == kNoBuffer ? nullptr : buffers_[op.gathered].floats + group.first * in.columns;
-  const Activation x = {in.columns, (float*)gathered, scratch.rows, in.num_digits};
-  for (int64_t i = 0; i < group.count * in.num_digits; ++i)
-    scratch.rows[i] = in.digits[routing_.row(group.first + i)];
+  const Activation x = {in.columns, (float*)gathered, scratch.rows, nullptr, in.bits};
+  for (int64_t i = 0; in.bits == 8 && i < group.count; ++i)
+    scratch.rows[i] = in.codes[routing_.row(group.first + i)];
   const int64_t step = std::max(int64_t{1}, max_rows_ / group.count);
   for (int64_t p = panels.first; p < panels.last; p += step) {
     const Range part = {p, std::min(p + step, panels.last)};

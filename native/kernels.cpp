@@ -11,9 +11,9 @@ namespace {
 void linear(const Matrix& w, const Activation& x, int64_t rows, int64_t first, int64_t last,
             const Output& out, uint8_t* scratch) {
   if (w.layout <= Layout::kBF16) return linear_floats(w, x, rows, first, last, out, scratch);
-  if (x.num_digits == 2) return WAZN_ISA::linear_wide(w, x.digits, rows, first, last, out, scratch);
-  WAZN_ISA::linear_4bit(w, x.digits, rows, first, last, out, scratch);
-  WAZN_ISA::linear_other(w, x.digits, rows, first, last, out, scratch);
+  if (x.bits == 16) return WAZN_ISA::linear_wide(w, x.wide_codes, rows, first, last, out, scratch);
+  WAZN_ISA::linear_4bit(w, x.codes, rows, first, last, out, scratch);
+  WAZN_ISA::linear_other(w, x.codes, rows, first, last, out, scratch);
 }
 
 }  // namespace

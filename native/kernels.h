@@ -47,27 +47,33 @@ struct Matrix {
 
 constexpr int64_t kScaleSpan = 256;  // columns that share a float scale of activations
 
-// A row of activations as 8-bit digits: value = scale * multiplier * digit, with a float scale for
-// each 256 columns (the last span may be shorter) and an integer multiplier for each 16. Digits are
-// in the order of the instruction set (see simd.h). Sums are those of multiplier * digit over 16
-// and 32 columns.
-struct Digits {
+// A row of activations in 8 bits: value = scale * multiplier * code, with a float scale for each
+// 256 columns (the last span may be shorter) and an integer multiplier for each 16. Codes are in
+// the order of the instruction set (see simd.h). Sums are those of multiplier * code over 16 and 32
+// columns.
+struct Codes8 {
   int8_t* codes;
   int16_t* multipliers;
   int32_t *sums_16, *sums_32;
   float* scales;
 };
-// Values of 16 bits, for the vocabulary head, are two rows of digits with the same scales: those
-// times kBase and those times 1.
-constexpr int kBase = 254;
+// The same in 16 bits, for the vocabulary head: value = scale * code, codes up to kLargestCode16
+// and in the order of packed lines: columns 2i, 2i + 1, 16 + 2i, 16 + 2i + 1 of a block.
+struct Codes16 {
+  int16_t* codes;
+  int32_t *sums_16, *sums_32;
+  float* scales;
+};
+constexpr int kLargestCode16 = 32767;
 
-// Activations (rows, columns): as floats and, where a quantised product reads them, as one or two
-// rows of digits for each row.
+// Activations (rows, columns): as floats and, where a quantised product reads them, as codes of
+// `bits` (8 or 16; 0: floats only), one for each row.
 struct Activation {
   int64_t columns;
   float* floats;
-  Digits* digits;
-  int64_t num_digits;  // 1, or 2; 0: floats only
+  Codes8* codes;
+  Codes16* wide_codes;
+  int64_t bits;
 };
 
 // Where a product goes: out[row * stride + column] = product (+ bias) (+ what was there).
@@ -153,8 +159,8 @@ struct Kernels {
                        int64_t last, const Output& out, uint8_t* scratch);
   // One row of w as floats.
   void (*dequantize_row)(const Matrix& w, int64_t row, float* out);
-  void (*quantize)(const float* x, int64_t columns, const Digits& out);
-  void (*quantize_wide)(const float* x, int64_t columns, const Digits (&out)[2]);
+  void (*quantize)(const float* x, int64_t columns, const Codes8& out);
+  void (*quantize_wide)(const float* x, int64_t columns, const Codes16& out);
   void (*rms_norm)(const float* x, const float* weight, int64_t columns, float eps, float* out);
   void (*swiglu)(const float* gate, const float* up, int64_t columns, float* out);
   void (*sigmoid)(const float* x, int64_t columns, float* out);

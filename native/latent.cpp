@@ -19,7 +19,7 @@ int64_t align(int64_t bytes) { return (bytes + 63) & ~int64_t{63}; }
 }  // namespace
 
 int64_t grouped_scratch_bytes(int64_t columns, int64_t max_rows) {
-  return align(max_rows * columns * 4) + align(max_rows * sizeof(Digits)) +
+  return align(max_rows * columns * 4) + align(max_rows * sizeof(Codes8)) +
          linear_scratch_bytes(columns, max_rows);
 }
 
@@ -65,21 +65,21 @@ void Program::multiply_part(const GroupedLinear& op, int64_t rows, int64_t part,
   const int64_t columns = in.columns, count = op.weight->count;
   uint8_t* scratch = scratch_[thread]->data();
   float* floats = (float*)scratch;
-  Digits* digits = (Digits*)(scratch + align(max_rows_ * columns * 4));
+  Codes8* codes = (Codes8*)(scratch + align(max_rows_ * columns * 4));
   const bool is_float = reads_floats(*op.weight);
   for (int64_t row = 0; row < rows; ++row) {  // the rows of this part, side by side
     const int64_t from = row * count + part;
     if (is_float)
       std::memcpy(floats + row * columns, in.floats + from * columns, columns * sizeof(float));
     else
-      digits[row] = in.digits[from];
+      codes[row] = in.codes[from];
   }
-  const Activation x = {columns, floats, digits, in.num_digits};
+  const Activation x = {columns, floats, codes, nullptr, in.bits};
   const Matrix w = op.weight->expert(part);
   const Output target = {out.floats + part * w.rows, count * w.rows, nullptr, false};
   const auto kernel = exact_ ? kernels_->linear_exact : kernels_->linear;
   kernel(w, x, rows, panels.first, panels.last, target,
-         (uint8_t*)digits + align(max_rows_ * sizeof(Digits)));
+         (uint8_t*)codes + align(max_rows_ * sizeof(Codes8)));
 }
 
 void Program::execute(const AppendLatent& op, int index, int thread) {

@@ -9,7 +9,8 @@
 namespace {
 
 using wazn::Activation;
-using wazn::Digits;
+using wazn::Codes16;
+using wazn::Codes8;
 using wazn::kScaleSpan;
 using wazn::Matrix;
 using wazn::Output;
@@ -23,22 +24,25 @@ WAZN_INLINE void with_count(int64_t n, F&& f) {
   if constexpr (N > kFirst) with_count<N - 1, kFirst>(n, f);
 }
 
-// Signed codes become unsigned where the dot product wants that.
-template <class F>
-constexpr bool kIsFlipped = kIsUnsigned && F::Codec::kDepth == 0;
-template <class F>
-using ShapeOf = Shape<F::Codec::kDepth, F::Codec::kIsSmall, F::kGroups, F::kHasMin,
-                      F::kOffset + (kIsFlipped<F> ? 128 : 0)>;
+template <class X>
+constexpr bool kIsWide = __is_same(X, Codes16);
 
-// Rows per tile, of so many digits each.
-template <int kDigits>
-constexpr int kTileOf = kTile / kDigits;
+// Signed codes become unsigned where the dot product with activations X wants that.
+template <class F, class X>
+constexpr bool kIsFlipped = !kIsWide<X> && kIsUnsigned && F::Codec::kDepth == 0;
+template <class F, class X>
+using ShapeOf = Shape<F::Codec::kDepth, F::Codec::kIsSmall, F::kGroups, F::kHasMin,
+                      F::kOffset + (kIsFlipped<F, X> ? 128 : 0)>;
+
+// Rows per tile. Those of 16 bits have an integer accumulator for each group of columns.
+template <class S, class X>
+constexpr int kTileOf = kIsWide<X> ? kTile / S::kGroups : kTile;
 
 // Where a tile finds its weights: Direct unpacks in registers (few rows, memory-bound), Expanded
 // reads codes and scales that were unpacked once for many rows.
-template <class F>
+template <class F, class X>
 struct Direct {
-  using Shape = ShapeOf<F>;
+  using Shape = ShapeOf<F, X>;
   const uint8_t* panel;
 
   WAZN_INLINE void prefetch(int64_t b) const {
@@ -47,8 +51,8 @@ struct Direct {
   }
   WAZN_INLINE void lines(int64_t b, int i, Bytes (&w)[2]) const {
     F::Codec::lines(F::codes(panel, b), i, w);
-    pair_lines(w[0], w[1]);
-    if constexpr (kIsFlipped<F>)
+    if constexpr (!kIsWide<X>) pair_lines(w[0], w[1]);
+    if constexpr (kIsFlipped<F, X>)
       for (int l = 0; l < 2; ++l) w[l] = flip_signs(w[l]);
   }
   WAZN_INLINE void scales(int64_t b, Floats (&d)[F::kGroups], Floats (&m)[F::kGroups]) const {
@@ -96,15 +100,12 @@ struct Expanded {
   }
 };
 
-// The integer sums of one block, of Y rows of activations: of both halves, or each. Row y has the
-// digits x[y], x[Y + y] ...
-template <class S, int Y, int kDigits, class Source>
-WAZN_INLINE void sum_block(const Source& w, int64_t b, const Digits (&x)[kDigits * Y], int64_t xb,
+// The integer sums of one block, of Y rows of activations: of both halves, or each.
+template <class S, int Y, class Source>
+WAZN_INLINE void sum_block(const Source& w, int64_t b, const Codes8 (&x)[Y], int64_t xb,
                            Words (&sum)[Y][S::kGroups]) {
-  constexpr int steps = depth<S::kDepth>(), N = kDigits * Y;
-  Dots dots[N];
-  for (int y = 0; y < Y; ++y)
-    for (int g = 0; g < S::kGroups; ++g) sum[y][g] = no_words();
+  constexpr int steps = depth<S::kDepth>();
+  Dots dots[Y];
 #pragma GCC unroll 4
   for (int i = 0; i < 4; ++i) {
     Bytes q[2];
@@ -113,22 +114,41 @@ WAZN_INLINE void sum_block(const Source& w, int64_t b, const Digits (&x)[kDigits
     for (int l = 0; l < 2; ++l) {
       const int line = 2 * i + l;
       if (line % steps == 0)
-        for (int n = 0; n < N; ++n) dots[n] = no_dots();
-      for (int n = 0; n < N; ++n)
-        dot<S::kDepth>(dots[n], line, q[l], x[n].codes + 32 * xb + 4 * line);
+        for (int y = 0; y < Y; ++y) dots[y] = no_dots();
+      for (int y = 0; y < Y; ++y)
+        dot<S::kDepth>(dots[y], line, q[l], x[y].codes + 32 * xb + 4 * line);
       if (line % steps != steps - 1) continue;
-      for (int n = 0; n < N; ++n) {
-        const Pair m = load_pair(x[n].multipliers + 2 * xb);
+      for (int y = 0; y < Y; ++y) {
+        const Pair m = load_pair(x[y].multipliers + 2 * xb);
         Words part[S::kGroups];
         if constexpr (S::kGroups == 1) {
-          part[0] = weigh<S::kIsSmall>(dots[n], m);
+          part[0] = weigh<S::kIsSmall>(dots[y], m);
         } else {
-          part[0] = weigh_first(dots[n], m);
-          part[1] = weigh_second(dots[n], m);
+          part[0] = weigh_first(dots[y], m);
+          part[1] = weigh_second(dots[y], m);
         }
-        for (int g = 0; g < S::kGroups; ++g) sum[n % Y][g] = add(sum[n % Y][g], part[g]);
+        for (int g = 0; g < S::kGroups; ++g) sum[y][g] = add(sum[y][g], part[g]);
       }
     }
+  }
+}
+
+// The same of 16-bit activations, whose products int32 holds without multipliers.
+template <class S, int Y, class Source>
+WAZN_INLINE void sum_block(const Source& w, int64_t b, const Codes16 (&x)[Y], int64_t xb,
+                           Words (&sum)[Y][S::kGroups]) {
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) {
+    Bytes q[2];
+    w.lines(b, i, q);
+#pragma GCC unroll 2
+    for (int l = 0; l < 2; ++l)
+#pragma GCC unroll 2
+      for (int h = 0; h < 2; ++h) {
+        const Halves pairs = widened_half<S::kDepth == 0>(q[l], h);
+        for (int y = 0; y < Y; ++y)
+          dot_wide(sum[y][h % S::kGroups], pairs, x[y].codes + 32 * xb + 4 * (2 * i + l) + 2 * h);
+      }
   }
 }
 
@@ -140,8 +160,8 @@ WAZN_INLINE Words times_offset(int32_t sum) {
 }
 
 // Adds Y rows x blocks [first, last) of one panel to `out`; block `first` is block 0 of `w`.
-template <int Y, int kDigits, class Source>
-WAZN_INLINE void tile(const Source& w, int64_t first, int64_t last, const Digits (&x)[kDigits * Y],
+template <int Y, class X, class Source>
+WAZN_INLINE void tile(const Source& w, int64_t first, int64_t last, const X (&x)[Y],
                       Floats (&out)[Y]) {
   using S = typename Source::Shape;
   constexpr int64_t span = kScaleSpan / 32;
@@ -152,15 +172,15 @@ WAZN_INLINE void tile(const Source& w, int64_t first, int64_t last, const Digits
     for (int64_t b = start; b < stop; ++b) {
       w.prefetch(b - first);
       Words sum[Y][S::kGroups];
-      sum_block<S, Y, kDigits>(w, b - first, x, b, sum);
+      for (int y = 0; y < Y; ++y)
+        for (int g = 0; g < S::kGroups; ++g) sum[y][g] = no_words();
+      sum_block<S, Y>(w, b - first, x, b, sum);
       Floats d[S::kGroups], m[S::kGroups];
       w.scales(b - first, d, m);
       for (int y = 0; y < Y; ++y) {
         for (int g = 0; g < S::kGroups; ++g) {
           Words s = sum[y][g];
-          int32_t all = 0;
-          for (int n = y; n < kDigits * Y; n += Y)
-            all += S::kGroups == 2 ? x[n].sums_16[2 * b + g] : x[n].sums_32[b];
+          const int32_t all = S::kGroups == 2 ? x[y].sums_16[2 * b + g] : x[y].sums_32[b];
           if constexpr (S::kOffset != 0) s = sub(s, times_offset<S::kOffset>(all));
           total[y] = fma(d[g], to_floats(s), total[y]);
           if constexpr (S::kHasMin) total[y] = fma(m[g], to_floats(splat(all)), total[y]);
@@ -196,16 +216,15 @@ struct Part {
   int64_t column, count;  // of the output
 };
 
-template <int Y, int kDigits, class Source>
-void tile_of_rows(const Source& w, const Digits* x, int64_t row, const Part& part,
-                  const Output& out) {
-  Digits rows[kDigits * Y];
+template <int Y, class X, class Source>
+void tile_of_rows(const Source& w, const X* x, int64_t row, const Part& part, const Output& out) {
+  X rows[Y];
   Floats sum[Y];
   for (int y = 0; y < Y; ++y) {
-    for (int d = 0; d < kDigits; ++d) rows[d * Y + y] = x[kDigits * (row + y) + d];
+    rows[y] = x[row + y];
     sum[y] = part.first == 0 ? zero() : load(part.sums + (row + y) * kPanelRows);
   }
-  tile<Y, kDigits>(w, part.first, part.last, rows, sum);
+  tile<Y>(w, part.first, part.last, rows, sum);
   for (int y = 0; y < Y; ++y) {
     if (part.last == part.num_blocks)
       finish(out, row + y, part.column, part.count, sum[y]);
@@ -231,10 +250,10 @@ WAZN_INLINE void each_tile(int64_t num_rows, F&& f) {
 constexpr int64_t kDirectTiles = 2, kChunk = 32, kRowBlock = 128;
 
 // One panel and rows [row, row + num_rows), too many to unpack for each tile.
-template <int kDigits, class Source>
-void expanded_rows(const Source& panel, const Digits* x, int64_t row, int64_t num_rows, Part part,
+template <class X, class Source>
+void expanded_rows(const Source& panel, const X* x, int64_t row, int64_t num_rows, Part part,
                    const Output& out, uint8_t* scratch) {
-  constexpr int kLargest = kTileOf<kDigits>, kSmallest = (kLargest + 1) / 2;
+  constexpr int kLargest = kTileOf<typename Source::Shape, X>, kSmallest = (kLargest + 1) / 2;
   using Weights = Expanded<typename Source::Shape>;
   Weights expanded(scratch, kChunk);
   part.sums = expanded.values + kChunk * Weights::kScales * kPanelRows - row * kPanelRows;
@@ -242,28 +261,28 @@ void expanded_rows(const Source& panel, const Digits* x, int64_t row, int64_t nu
     part.last = smaller(part.first + kChunk, part.num_blocks);
     expanded.fill(panel, part.first, part.last);
     each_tile<kLargest, kSmallest>(num_rows, [&]<int Y>(int64_t from) {
-      tile_of_rows<Y, kDigits>(expanded, x, row + from, part, out);
+      tile_of_rows<Y>(expanded, x, row + from, part, out);
     });
   }
 }
 
-template <class F, int kDigits>
-void linear_rows(const Matrix& w, const Digits* x, int64_t rows, int64_t first, int64_t last,
+template <class F, class X>
+void linear_rows(const Matrix& w, const X* x, int64_t rows, int64_t first, int64_t last,
                  const Output& out, uint8_t* scratch) {
-  constexpr int kLargest = kTileOf<kDigits>;
+  constexpr int kLargest = kTileOf<ShapeOf<F, X>, X>;
   const int64_t blocks = w.columns / 32, row_blocks = (rows + kRowBlock - 1) / kRowBlock;
   for (int64_t r = 0; r < row_blocks; ++r) {
     const int64_t row = r * rows / row_blocks, num_rows = (r + 1) * rows / row_blocks - row;
     for (int64_t p = first; p < last; ++p) {
-      const Direct<F> panel{w.data + p * (w.columns / F::kSpan * F::kBytes)};
+      const Direct<F, X> panel{w.data + p * (w.columns / F::kSpan * F::kBytes)};
       const int64_t column = p * kPanelRows, count = smaller(kPanelRows, w.rows - column);
       const Part part = {0, blocks, blocks, nullptr, column, count};
       if (num_rows <= kDirectTiles * kLargest)
         each_tile<kLargest, 1>(num_rows, [&]<int Y>(int64_t from) {
-          tile_of_rows<Y, kDigits>(panel, x, row + from, part, out);
+          tile_of_rows<Y>(panel, x, row + from, part, out);
         });
       else
-        expanded_rows<kDigits>(panel, x, row, num_rows, part, out, scratch);
+        expanded_rows(panel, x, row, num_rows, part, out, scratch);
     }
   }
 }
@@ -273,11 +292,11 @@ void linear_rows(const Matrix& w, const Digits* x, int64_t rows, int64_t first, 
 // The parts of `linear`, compiled apart (see CMakeLists.txt).
 namespace wazn::WAZN_ISA {
 
-void linear_4bit(const Matrix& w, const Digits* x, int64_t rows, int64_t first, int64_t last,
+void linear_4bit(const Matrix& w, const Codes8* x, int64_t rows, int64_t first, int64_t last,
                  const Output& out, uint8_t* scratch);
-void linear_other(const Matrix& w, const Digits* x, int64_t rows, int64_t first, int64_t last,
+void linear_other(const Matrix& w, const Codes8* x, int64_t rows, int64_t first, int64_t last,
                   const Output& out, uint8_t* scratch);
-void linear_wide(const Matrix& w, const Digits* x, int64_t rows, int64_t first, int64_t last,
+void linear_wide(const Matrix& w, const Codes16* x, int64_t rows, int64_t first, int64_t last,
                  const Output& out, uint8_t* scratch);
 
 }  // namespace wazn::WAZN_ISA

@@ -3,10 +3,10 @@
 
 namespace wazn::WAZN_ISA {
 
-void linear_4bit(const Matrix& w, const Digits* x, int64_t rows, int64_t first, int64_t last,
+void linear_4bit(const Matrix& w, const Codes8* x, int64_t rows, int64_t first, int64_t last,
                  const Output& out, uint8_t* scratch) {
   with_4bit_format(w.layout,
-                   [&]<class F>() { linear_rows<F, 1>(w, x, rows, first, last, out, scratch); });
+                   [&]<class F>() { linear_rows<F>(w, x, rows, first, last, out, scratch); });
 }
 
 }  // namespace wazn::WAZN_ISA

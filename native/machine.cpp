@@ -111,11 +111,11 @@ double measure_compute(const Kernels& kernels, Pool& pool) {
       std::vector<int16_t> multipliers(kColumns / 16, 1);
       std::vector<int32_t> sums(kColumns / 16);
       std::vector<float> scales(num_scale_spans(kColumns), 1.0f), out(rows * kPanelRows);
-      std::vector<Digits> x(
-          rows, Digits{codes.data(), multipliers.data(), sums.data(), sums.data(), scales.data()});
+      std::vector<Codes8> x(
+          rows, Codes8{codes.data(), multipliers.data(), sums.data(), sums.data(), scales.data()});
       const Matrix w = {weights.data(), kPanelRows, kColumns, Layout::kQ4_K};
       for (int64_t i = 0; i < kRepeats; ++i)
-        kernels.linear(w, {kColumns, nullptr, x.data(), 1}, rows, 0, 1,
+        kernels.linear(w, {kColumns, nullptr, x.data(), nullptr, 8}, rows, 0, 1,
                        {out.data(), kPanelRows, nullptr, false}, work.data());
     });
     const double products = (double)kRepeats * rows * kPanelRows * kColumns * pool.size();

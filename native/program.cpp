@@ -39,25 +39,36 @@ Program::Program(const Kernels* kernels, std::shared_ptr<Pool> pool, int64_t max
       page_bytes_(kv.layers * kv.heads * kv_page_bytes(kv.head_dim, kv.format)),
       scratch_bytes_(attention_scratch_bytes(kv.head_dim)) {}
 
-BufferId Program::add_buffer(int64_t columns, int64_t num_digits, int64_t copies) {
+BufferId Program::add_buffer(int64_t columns, int64_t bits, int64_t copies) {
   const int64_t rows = max_rows_ * copies;
-  const int64_t digit_bytes = align(columns) + align(columns / 16 * 2) + align(columns / 16 * 4) +
-                              align(columns / 32 * 4) + align(num_scale_spans(columns) * 4);
+  const int64_t row_bytes = align(columns * bits / 8) + align(columns / 16 * 2) +
+                            align(columns / 16 * 4) + align(columns / 32 * 4) +
+                            align(num_scale_spans(columns) * 4);
   const int64_t float_bytes = align(rows * columns * 4);
-  buffer_memory_.push_back(allocate(float_bytes + rows * num_digits * digit_bytes + 64));
+  buffer_memory_.push_back(allocate(float_bytes + (bits ? rows * row_bytes : 0) + 64));
   uint8_t* p = buffer_memory_.back()->data();
-  auto take = [&p](int64_t bytes) { return std::exchange(p, p + align(bytes)); };
-  float* floats = (float*)take(float_bytes);
-  std::vector<Digits> digits(rows * num_digits);
-  for (Digits& row : digits) {
-    row.codes = (int8_t*)take(columns);
-    row.multipliers = (int16_t*)take(columns / 16 * 2);
-    row.sums_16 = (int32_t*)take(columns / 16 * 4);
-    row.sums_32 = (int32_t*)take(columns / 32 * 4);
-    row.scales = (float*)take(num_scale_spans(columns) * 4);
+  auto take = [&p]<class T>(T*& target, int64_t count) {
+    target = (T*)std::exchange(p, p + align(count * sizeof(T)));
+  };
+  auto take_sums_and_scales = [&](auto& row) {
+    take(row.sums_16, columns / 16);
+    take(row.sums_32, columns / 32);
+    take(row.scales, num_scale_spans(columns));
+  };
+  float* floats;
+  take(floats, rows * columns);
+  std::vector<Codes8>& codes = codes_.emplace_back(bits == 8 ? rows : 0);
+  for (Codes8& row : codes) {
+    take(row.codes, columns);
+    take(row.multipliers, columns / 16);
+    take_sums_and_scales(row);
   }
-  digits_.push_back(std::move(digits));
-  buffers_.push_back({columns, floats, digits_.back().data(), num_digits});
+  std::vector<Codes16>& wide_codes = wide_codes_.emplace_back(bits == 16 ? rows : 0);
+  for (Codes16& row : wide_codes) {
+    take(row.codes, columns);
+    take_sums_and_scales(row);
+  }
+  buffers_.push_back({columns, floats, codes.data(), wide_codes.data(), bits});
   copies_.push_back(copies);
   return (BufferId)buffers_.size() - 1;
 }
@@ -290,9 +301,8 @@ void Program::quantize_row(BufferId id, int64_t row) {
 void Program::quantize_part(BufferId id, int64_t part) {
   const Activation& b = buffers_[id];
   const float* x = b.floats + part * b.columns;
-  if (b.num_digits == 1) kernels_->quantize(x, b.columns, b.digits[part]);
-  if (b.num_digits == 2)
-    kernels_->quantize_wide(x, b.columns, {b.digits[2 * part], b.digits[2 * part + 1]});
+  if (b.bits == 8) kernels_->quantize(x, b.columns, b.codes[part]);
+  if (b.bits == 16) kernels_->quantize_wide(x, b.columns, b.wide_codes[part]);
 }
 
 void Program::execute(const Embed& op, int index, int thread) {

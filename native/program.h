@@ -229,9 +229,9 @@ class Program {
   Program(const Kernels* kernels, std::shared_ptr<Pool> pool, int64_t max_rows, bool exact,
           KvShape kv);
 
-  // `num_digits` of its quantised form, 0 for floats only; `copies` rows for each row of a step: 1,
-  // or the experts of a row.
-  BufferId add_buffer(int64_t columns, int64_t num_digits, int64_t copies = 1);
+  // `bits` of its quantised form, 8 or 16, or 0 for floats only; `copies` rows for each row of a
+  // step: 1, or the experts of a row.
+  BufferId add_buffer(int64_t columns, int64_t bits, int64_t copies = 1);
   // Room in every page for `bytes`; and in every state slot for `floats`, zero at position 0.
   // Rows of `bytes`, one for each `rate` positions.
   int64_t add_store(int64_t bytes, int64_t rate = 1);
@@ -360,7 +360,8 @@ class Program {
   std::vector<int64_t> slot_positions_;  // the position that a slot's state goes on from
   std::vector<Activation> buffers_;
   std::vector<int64_t> copies_;
-  std::vector<std::vector<Digits>> digits_;  // per buffer, of its rows
+  std::vector<std::vector<Codes8>> codes_;  // per buffer, of its rows
+  std::vector<std::vector<Codes16>> wide_codes_;
   std::vector<std::unique_ptr<Memory>> buffer_memory_;
   std::vector<Operation> operations_;
   std::vector<bool> on_wanted_rows_;  // per operation

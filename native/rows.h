@@ -148,7 +148,7 @@ WAZN_INLINE int32_t sum_of(Words x) {
 
 // int8 codes of 16 columns with the smallest step that reaches their largest magnitude and is a
 // multiple of the span's scale.
-void quantize(const float* x, int64_t columns, const wazn::Digits& out) {
+void quantize(const float* x, int64_t columns, const wazn::Codes8& out) {
   for (int64_t start = 0; start < columns; start += kScaleSpan) {
     const int64_t stop = columns - start < kScaleSpan ? columns : start + kScaleSpan;
     const float top = largest_of(x + start, stop - start);
@@ -174,34 +174,29 @@ void quantize(const float* x, int64_t columns, const wazn::Digits& out) {
   }
 }
 
-// 16-bit values high * kBase + low.
-void quantize_wide(const float* x, int64_t columns, const wazn::Digits (&out)[2]) {
-  constexpr float kLargest = 127.0f * wazn::kBase;
-  constexpr int16_t kMultipliers[2] = {wazn::kBase, 1};
+// 16-bit codes of a span with one scale.
+void quantize_wide(const float* x, int64_t columns, const wazn::Codes16& out) {
+  constexpr int32_t kLargest = wazn::kLargestCode16;
   for (int64_t start = 0; start < columns; start += kScaleSpan) {
     const int64_t stop = columns - start < kScaleSpan ? columns : start + kScaleSpan;
     const float top = largest_of(x + start, stop - start);
     const bool is_zero = !(top >= kNothing);
-    const Floats inverse = splat(is_zero ? 0.0f : kLargest / top);
-    for (const wazn::Digits& digits : out)
-      digits.scales[start / kScaleSpan] = is_zero ? 0.0f : top / kLargest;
+    const float inverse = is_zero ? 0.0f : (float)kLargest / top;
+    out.scales[start / kScaleSpan] = is_zero ? 0.0f : top / (float)kLargest;
     for (int64_t i = start; i < stop; i += 32) {
-      Words codes[2][2];  // [digit][half]
       for (int h = 0; h < 2; ++h) {
-        const Floats value = nearest(mul(load(x + i + 16 * h), inverse));
-        const Floats high = nearest(mul(value, splat(1.0f / wazn::kBase)));
-        codes[0][h] = to_words(high);
-        codes[1][h] = to_words(fnma(high, splat((float)wazn::kBase), value));
-      }
-      for (int d = 0; d < 2; ++d) {
-        int32_t* sums = out[d].sums_16 + i / 16;
-        for (int h = 0; h < 2; ++h) {
-          out[d].multipliers[i / 16 + h] = kMultipliers[d];
-          sums[h] = kMultipliers[d] * sum_of(codes[d][h]);
+        const Words codes = rounded(x + i + 16 * h, inverse);
+        int32_t values[16];
+        store_words(values, codes);
+        int32_t sum = 0;
+        for (int c = 0; c < 16; ++c) {
+          const int32_t code = values[c] < -kLargest ? -kLargest : values[c];  // an infinity, NaN
+          sum += code;
+          out.codes[i + c / 2 * 4 + 2 * h + c % 2] = (int16_t)code;
         }
-        out[d].sums_32[i / 32] = sums[0] + sums[1];
-        store_codes(out[d].codes + i, codes[d][0], codes[d][1]);
+        out.sums_16[i / 16 + h] = sum;
       }
+      out.sums_32[i / 32] = out.sums_16[i / 16] + out.sums_16[i / 16 + 1];
     }
   }
 }

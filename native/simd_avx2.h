@@ -129,6 +129,10 @@ WAZN_INLINE Words shift_left(Words x) {
 }
 WAZN_INLINE Floats to_floats(Words x) { return {_mm256_cvtepi32_ps(x.a), _mm256_cvtepi32_ps(x.b)}; }
 WAZN_INLINE Words to_words(Floats x) { return {_mm256_cvtps_epi32(x.a), _mm256_cvtps_epi32(x.b)}; }
+WAZN_INLINE void store_words(int32_t* p, Words x) {
+  _mm256_storeu_si256((__m256i*)p, x.a);
+  _mm256_storeu_si256((__m256i*)(p + 8), x.b);
+}
 WAZN_INLINE Floats as_floats(Words x) {
   return {_mm256_castsi256_ps(x.a), _mm256_castsi256_ps(x.b)};
 }
@@ -290,6 +294,39 @@ WAZN_INLINE Words weigh(const Dots& d, Pair m) {
 }
 
 #endif
+
+// Dot products with 16-bit activations ------------------------------------------------------------
+
+// The columns 2i and 2i + 1 of one half of a line, as int16, in the lane of their row.
+struct Halves {
+  __m256i a, b;
+};
+// Where the bytes of such a pair lie: low bytes of codes without a sign, else high ones.
+template <bool kIsSigned>
+WAZN_INLINE __m128i order_of_half(int half) {
+  const uint32_t codes = (uint32_t)(2 * half) | (uint32_t)(2 * half + 1) << 16;
+  const uint32_t order = kIsSigned ? codes << 8 | 0x00800080u : codes | 0x80008000u;
+  return _mm_add_epi32(_mm_set1_epi32((int)order),
+                       _mm_setr_epi32(0, 0x04040404, 0x08080808, 0x0c0c0c0c));
+}
+template <bool kIsSigned>
+WAZN_INLINE Halves widened_half(Bytes x, int half) {
+  const __m256i order = _mm256_broadcastsi128_si256(order_of_half<kIsSigned>(half));
+  const __m256i a = _mm256_shuffle_epi8(x.a, order), b = _mm256_shuffle_epi8(x.b, order);
+  if constexpr (kIsSigned) return {_mm256_srai_epi16(a, 8), _mm256_srai_epi16(b, 8)};
+  return {a, b};
+}
+WAZN_INLINE void dot_wide(Words& sum, Halves w, const int16_t* x) {
+  const __m256i v = load_pair(x);
+#if defined(__AVXVNNI__)
+  sum = {_mm256_dpwssd_avx_epi32(sum.a, w.a, v), _mm256_dpwssd_avx_epi32(sum.b, w.b, v)};
+#else
+  sum.a = _mm256_add_epi32(sum.a, _mm256_madd_epi16(w.a, v));
+  asm volatile("" : "+x"(sum.a));  // as above
+  sum.b = _mm256_add_epi32(sum.b, _mm256_madd_epi16(w.b, v));
+  asm volatile("" : "+x"(sum.b));
+#endif
+}
 
 // A row's 32 codes, in the order of the lines: units of two columns (or four) of each half in turn.
 WAZN_INLINE void store_codes(int8_t* p, Words first, Words second) {

@@ -90,6 +90,7 @@ WAZN_INLINE Words shift_left(Words x) {
 }
 WAZN_INLINE Floats to_floats(Words x) { return {_mm512_cvtepi32_ps(x.v)}; }
 WAZN_INLINE Words to_words(Floats x) { return {_mm512_cvtps_epi32(x.v)}; }
+WAZN_INLINE void store_words(int32_t* p, Words x) { _mm512_storeu_si512(p, x.v); }
 WAZN_INLINE Floats as_floats(Words x) { return {_mm512_castsi512_ps(x.v)}; }
 
 WAZN_INLINE __m128i pack_to_bytes(Words x) { return _mm512_cvtsepi32_epi8(x.v); }
@@ -165,6 +166,30 @@ template <bool kIsSmall>
 WAZN_INLINE Words weigh(const Dots& d, Pair m) {
   if constexpr (!kIsSmall) return add(weigh_first(d, m), weigh_second(d, m));
   return {_mm512_madd_epi16(join_halves(d.half[0].v, d.half[1].v), m)};
+}
+
+// Dot products with 16-bit activations ------------------------------------------------------------
+
+// The columns 2i and 2i + 1 of one half of a line, as int16, in the lane of their row.
+struct Halves {
+  __m512i v;
+};
+// Where the bytes of such a pair lie: low bytes of codes without a sign, else high ones.
+template <bool kIsSigned>
+WAZN_INLINE __m128i order_of_half(int half) {
+  const uint32_t codes = (uint32_t)(2 * half) | (uint32_t)(2 * half + 1) << 16;
+  const uint32_t order = kIsSigned ? codes << 8 | 0x00800080u : codes | 0x80008000u;
+  return _mm_add_epi32(_mm_set1_epi32((int)order),
+                       _mm_setr_epi32(0, 0x04040404, 0x08080808, 0x0c0c0c0c));
+}
+template <bool kIsSigned>
+WAZN_INLINE Halves widened_half(Bytes x, int half) {
+  const __m512i order = _mm512_broadcast_i32x4(order_of_half<kIsSigned>(half));
+  const __m512i pairs = _mm512_shuffle_epi8(x.v, order);
+  return {kIsSigned ? _mm512_srai_epi16(pairs, 8) : pairs};
+}
+WAZN_INLINE void dot_wide(Words& sum, Halves w, const int16_t* x) {
+  sum = {_mm512_dpwssd_epi32(sum.v, w.v, load_pair(x))};
 }
 
 // A row's 32 codes, in the order of the lines: units of four columns of each half in turn.

@@ -134,6 +134,9 @@ WAZN_INLINE int32x4_t to_word(float32x4_t x) {
   return vbslq_s32(fits, vcvtnq_s32_f32(x), vdupq_n_s32(INT32_MIN));
 }
 WAZN_INLINE Words to_words(Floats x) { return WAZN_EACH(Words, to_word(x.v[i])); }
+WAZN_INLINE void store_words(int32_t* p, Words x) {
+  for (int i = 0; i < 4; ++i) vst1q_s32(p + 4 * i, x.v[i]);
+}
 WAZN_INLINE Floats as_floats(Words x) { return WAZN_EACH(Floats, vreinterpretq_f32_s32(x.v[i])); }
 
 WAZN_INLINE int16x8_t pack_to_halves(int32x4_t x, int32x4_t y) {
@@ -228,6 +231,35 @@ template <bool kIsSmall>
 WAZN_INLINE Words weigh(const Dots& d, Pair m) {
   const Words first = weigh_first(d, m);
   return WAZN_EACH(Words, vmlaq_lane_s32(first.v[i], d.half[1].v[i], m, 1));
+}
+
+// Dot products with 16-bit activations ------------------------------------------------------------
+
+// The columns 2i and 2i + 1 of one half of a line, as int16: of four rows the first, then the
+// second.
+struct Halves {
+  int16x8_t v[4];
+};
+template <bool kIsSigned>
+WAZN_INLINE Halves widened_half(Bytes x, int half) {
+  uint8_t order[16];
+  for (int row = 0; row < 4; ++row)
+    for (int column = 0; column < 2; ++column) {
+      const int at = 2 * (row + 4 * column), from = 4 * row + 2 * half + column;
+      order[at] = (uint8_t)(kIsSigned ? 255 : from);
+      order[at + 1] = (uint8_t)(kIsSigned ? from : 255);
+    }
+  const uint8x16_t places = vld1q_u8(order);
+  constexpr int kShift = kIsSigned ? -8 : 0;
+  return WAZN_EACH(
+      Halves, vshlq_s16(vreinterpretq_s16_u8(vqtbl1q_u8(x.v[i], places)), vdupq_n_s16(kShift)));
+}
+WAZN_INLINE void dot_wide(Words& sum, Halves w, const int16_t* x) {
+  const int16x4_t v = vreinterpret_s16_s32(vld1_dup_s32((const int32_t*)x));
+  for (int i = 0; i < 4; ++i) {
+    sum.v[i] = vmlal_lane_s16(sum.v[i], vget_low_s16(w.v[i]), v, 0);
+    sum.v[i] = vmlal_high_lane_s16(sum.v[i], w.v[i], v, 1);
+  }
 }
 
 // A row's 32 codes, in the order of the lines: units of four columns of each half in turn.

@@ -55,23 +55,32 @@ struct Packed {
   }
 };
 
+// A row of activations in 8 or in 16 bits.
 struct Row {
   std::vector<int8_t> codes;
-  std::vector<int16_t> multipliers;
+  std::vector<int16_t> wide_codes, multipliers;
   std::vector<int32_t> sums_16, sums_32;
   std::vector<float> scales;
 
-  explicit Row(int64_t columns)
-      : codes(columns),
-        multipliers(columns / 16),
+  Row(const float* x, int64_t columns, int64_t bits)
+      : codes(bits == 8 ? columns : 0),
+        wide_codes(bits == 16 ? columns : 0),
+        multipliers(bits == 8 ? columns / 16 : 0),
         sums_16(columns / 16),
         sums_32(columns / 32),
-        scales(wazn::num_scale_spans(columns)) {}
-  wazn::Digits digits() {
+        scales(wazn::num_scale_spans(columns)) {
+    if (bits == 8) kernels().quantize(x, columns, narrow());
+    if (bits == 16) kernels().quantize_wide(x, columns, wide());
+  }
+  wazn::Codes8 narrow() {
     return {codes.data(), multipliers.data(), sums_16.data(), sums_32.data(), scales.data()};
+  }
+  wazn::Codes16 wide() {
+    return {wide_codes.data(), sums_16.data(), sums_32.data(), scales.data()};
   }
   void append_to(Data& out) const {
     append(out, codes.data(), codes.size());
+    append(out, wide_codes.data(), wide_codes.size());
     append(out, multipliers.data(), multipliers.size());
     append(out, sums_16.data(), sums_16.size());
     append(out, sums_32.data(), sums_32.size());
@@ -79,15 +88,7 @@ struct Row {
   }
 };
 
-// A row of activations as so many rows of digits.
-std::vector<Row> quantised(const float* x, int64_t columns, int64_t num_digits) {
-  std::vector<Row> rows(num_digits, Row(columns));
-  if (num_digits == 1) kernels().quantize(x, columns, rows[0].digits());
-  if (num_digits == 2) kernels().quantize_wide(x, columns, {rows[0].digits(), rows[1].digits()});
-  return rows;
-}
-
-// layout, rows and columns of the weights, rows of x, 0 exact or 1 narrow or 2 wide or 3 floats;
+// layout, rows and columns of the weights, rows of x, 0 exact or 1 floats or bits of x;
 // the weights as in a file, x, bias or nothing, what to add to or nothing.
 Data linear(const Case& c) {
   const int64_t outputs = c[1], columns = c[2], rows = c[3];
@@ -95,13 +96,16 @@ Data linear(const Case& c) {
   const float* x = c.array<float>(1);
   std::vector<float> out(rows * outputs);
   if (!c.arrays.at(3).empty()) std::memcpy(out.data(), c.array<float>(3), out.size() * 4);
-  const int64_t num_digits = c[4] < 3 ? c[4] : 0;
-  std::vector<std::vector<Row>> quantised_rows;
-  std::vector<wazn::Digits> digits;
-  for (int64_t r = 0; r < rows; ++r)
-    for (Row& row : quantised_rows.emplace_back(quantised(x + r * columns, columns, num_digits)))
-      digits.push_back(row.digits());
-  const wazn::Activation input = {columns, (float*)x, digits.data(), num_digits};
+  const int64_t bits = c[4] > 1 ? c[4] : 0;
+  std::vector<Row> quantised;
+  std::vector<wazn::Codes8> narrow;
+  std::vector<wazn::Codes16> wide;
+  for (int64_t r = 0; bits && r < rows; ++r) {
+    Row& row = quantised.emplace_back(x + r * columns, columns, bits);
+    narrow.push_back(row.narrow());
+    wide.push_back(row.wide());
+  }
+  const wazn::Activation input = {columns, (float*)x, narrow.data(), wide.data(), bits};
   const wazn::Output output = {out.data(), outputs,
                                c.arrays.at(2).empty() ? nullptr : c.array<float>(2),
                                !c.arrays.at(3).empty()};
@@ -122,10 +126,10 @@ Data row(const Case& c) {
   return result;
 }
 
-// columns, digits; x. The rows of digits.
+// columns, bits; x. The quantised row.
 Data quantize(const Case& c) {
   Data out;
-  for (const Row& row : quantised(c.array<float>(0), c[0], c[1])) row.append_to(out);
+  Row(c.array<float>(0), c[0], c[1]).append_to(out);
   return out;
 }
 

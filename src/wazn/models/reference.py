@@ -211,11 +211,11 @@ def quantize(x: Floats) -> Quantised:
     return Quantised(integers, np.stack(scales, axis=1))
 
 
-LARGEST_WIDE = np.float32(127 * 254)
+LARGEST_WIDE = np.float32(32767)
 
 
 def quantize_wide(x: Floats) -> Quantised:
-    """Integers of two digits in base 254, each of them -127 to 127."""
+    """Integers of 16 bits, with one scale for a span."""
     integers, scales = np.empty(x.shape, np.int64), []
     for start in range(0, x.shape[1], SCALE_SPAN):
         span = x[:, start : start + SCALE_SPAN]
