@@ -148,9 +148,7 @@ def _read_huggingface(path: Path) -> ModelFacts:
         kv_heads=_number(config.get("num_key_value_heads")),
         head_size=_number(config.get("head_dim"))
         or _share(_number(config.get("hidden_size")), _number(config.get("num_attention_heads"))),
-        window=_number(config.get("sliding_window"))
-        if config.get("use_sliding_window", True)
-        else None,
+        window=_window(config),
         vocabulary=_number(config.get("vocab_size")),
         tokenizer=_text(tokenizer.get("tokenizer_class"))
         or ("tokenizer.json" if (path / "tokenizer.json").exists() else None),
@@ -160,6 +158,11 @@ def _read_huggingface(path: Path) -> ModelFacts:
             ((info.name, info.nbytes) for info in infos), _number(config.get("num_hidden_layers"))
         ),
     )
+
+
+def _window(config: Mapping[str, Any]) -> int | None:
+    is_used = config.get("use_sliding_window", True)
+    return _number(config.get("sliding_window")) if is_used else None
 
 
 def _count_parameters(container: Safetensors, config: Mapping[str, Any], path: Path) -> int | None:
