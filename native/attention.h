@@ -300,6 +300,7 @@ WAZN_INLINE void attend_block(const Attention& t, int64_t block, int64_t first,
   const int64_t skip = rows.first * t.group, count = rows.last * t.group - skip;
   const int64_t used = smaller(kPage, t.first_position + t.num_rows - start);
   const Page<E> page((uint8_t*)t.pages[block], dim);
+  fetch(page.values, (uint8_t*)(page.value_scales + kPage) - page.values);
   matrix_product<E>(s.queries + skip * dim, dim, count, {page.keys, kPage}, kPage, dim,
                     s.scores + skip * kPage, kPage, s.expanded);
   RowState found[kAttentionRows];
@@ -309,6 +310,8 @@ WAZN_INLINE void attend_block(const Attention& t, int64_t block, int64_t first,
     for (int64_t h = 0; h < t.group; ++h, ++r)
       found[r] = softmax_block(s.scores + r * kPage, seen, t.scale, page, t.softcap);
   }
+  if (start + kPage < t.first_position + t.num_rows)
+    fetch(t.pages[block + 1], page.values - page.keys);
   matrix_product<E>(s.scores + skip * kPage, kPage, count, {page.values, dim}, dim, used,
                     s.values + skip * dim, dim, s.expanded);
   for (int64_t i = rows.first, r = skip; i < rows.last; ++i) {
