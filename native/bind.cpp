@@ -114,6 +114,7 @@ Choice make_choice(int64_t experts, int64_t top_k, nb::dict options) {
   choice.top_groups = nb::cast<int64_t>(options["top_groups"]);
   choice.sums_two = nb::cast<bool>(options["sums_two"]);
   choice.scale = nb::cast<float>(options["scale"]);
+  choice.least_sum = nb::cast<float>(options["least_sum"]);
   return choice;
 }
 

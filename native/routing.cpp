@@ -63,6 +63,7 @@ void Routing::weigh(int64_t row, const float* scores, const Choice& choice) {
     weights[i] = scores[experts[i]];
     sum = sum + weights[i];
   }
+  sum = std::max(sum, choice.least_sum);
   // As DeepSeek-V3 does: no division by zero where all scores are.
   for (int64_t i = 0; choice.normalize && i < choice.top_k; ++i)
     weights[i] = weights[i] / (sum + 1e-20f);

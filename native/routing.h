@@ -21,6 +21,7 @@ struct Choice {
   int64_t groups = 1, top_groups = 1;  // only experts of the best groups of equal size
   bool sums_two = false;               // a group counts its two best scores, not its best
   float scale = 1.0f;                  // of the weights
+  float least_sum = 0.0f;              // what weights are divided by, at least
 };
 
 // The pairs of one expert: [first, first + count).

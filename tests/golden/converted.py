@@ -1,4 +1,4 @@
-"""GGUF files of DeepSeek and of Qwen's linear attention, as llama.cpp's converter makes them.
+"""GGUF files of the later families, as llama.cpp's converter makes them.
 
 What it rewrites is done here by other means, in float32; the parity suite compares the result
 with the converter's own, tensor by tensor.
@@ -10,6 +10,7 @@ import numpy as np
 from gguf import GGUFWriter, RopeScalingType
 from numpy.typing import NDArray
 
+from tests.golden import ernie
 from tests.golden.tensors import Config, Tensors
 
 _ARCHITECTURES = {
@@ -19,6 +20,7 @@ _ARCHITECTURES = {
     "qwen3_next": "qwen3next",
     "qwen3_5_text": "qwen35",
     "qwen3_5_moe_text": "qwen35moe",
+    **ernie.ARCHITECTURES,
 }
 _NAMES = {
     "model.embed_tokens.weight": "token_embd.weight",
@@ -90,6 +92,8 @@ def new_writer(config: Config, path: Path) -> GGUFWriter:
         writer.add_rope_scaling_yarn_beta_slow(rope["beta_slow"])
     if config["model_type"].startswith("deepseek_"):
         _add_deepseek(writer, config, rope)
+    elif config["model_type"] in ernie.ARCHITECTURES:
+        ernie.add_metadata(writer, config)
     else:
         _add_qwen(writer, config, rope)
     return writer
@@ -166,7 +170,7 @@ def converted(config: Config, stacked: Tensors) -> Tensors:
 
 def _gguf_name(config: Config, stem: str) -> str:
     if stem == "post_attention_layernorm.weight":
-        is_qwen = not config["model_type"].startswith("deepseek_")
+        is_qwen = config["model_type"].startswith("qwen")
         return "post_attention_norm.weight" if is_qwen else "ffn_norm.weight"
     for part, suffix in (("experts.", "_exps"), ("shared_expert", "_shexp"), ("", "")):
         start = f"mlp.{part}"
@@ -185,7 +189,9 @@ def _rewritten(config: Config, rest: str, values: NDArray[np.float32]) -> Tensor
             "self_attn.k_b_proj.weight": parts[:, :plain].transpose(0, 2, 1),
             "self_attn.v_b_proj.weight": parts[:, plain:],
         }
-    if config["model_type"].startswith("deepseek_"):
+    if rest == "mlp.moe_statics.e_score_correction_bias":
+        return {"mlp.gate.e_score_correction_bias": values[0]}
+    if not config["model_type"].startswith("qwen"):
         return {rest: values}
     if rest == "mlp.shared_expert_gate.weight":
         return {rest: values[0]}

@@ -2,12 +2,14 @@
 
 from typing import Any
 
-Shapes = dict[str, tuple[int, ...]]
+from tests.golden import ernie
+from tests.golden.parts import Shapes, network
 
 
 def has_shapes(config: Any) -> bool:
     """Whether the tensors of this configuration are listed here."""
-    return str(config["model_type"]).startswith(("deepseek_", "qwen3_next", "qwen3_5"))
+    starts = "deepseek_", "qwen3_next", "qwen3_5", "ernie4_5"
+    return str(config["model_type"]).startswith(starts)
 
 
 def layer_shapes(config: Any, index: int) -> Shapes:
@@ -16,6 +18,8 @@ def layer_shapes(config: Any, index: int) -> Shapes:
         return _compressed_attention(config, index) | _compressed_network(config, index)
     if config["model_type"].startswith("deepseek_"):
         return _latent_attention(config) | _deepseek_network(config, index)
+    if config["model_type"] in ernie.ARCHITECTURES:
+        return ernie.layer_shapes(config, index)
     is_full = config["layer_types"][index] == "full_attention"
     mixing = _gated_attention(config) if is_full else _linear_attention(config)
     return mixing | _qwen_network(config)
@@ -193,9 +197,3 @@ def _qwen_network(config: Any) -> Shapes:
         shapes |= network(f"mlp.experts.{expert}.", hidden, config["moe_intermediate_size"])
     shapes |= network("mlp.shared_expert.", hidden, config["shared_expert_intermediate_size"])
     return shapes | {"mlp.shared_expert_gate.weight": (1, hidden)}
-
-
-def network(prefix: str, hidden: int, width: int) -> Shapes:
-    """The matrices of a SwiGLU network."""
-    shapes = {"gate": (width, hidden), "up": (width, hidden), "down": (hidden, width)}
-    return {f"{prefix}{name}_proj.weight": shape for name, shape in shapes.items()}

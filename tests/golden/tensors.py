@@ -117,6 +117,8 @@ def _draw_all(config: Config, seed: int) -> Tensors:
 def _draw_one(name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
     if name.endswith(("_base", "_scale", "attn_sink", ".ape")):
         return normal(name, shape, 0.7) + np.float32(name.endswith("_scale"))
+    if "moe_statics" in name:
+        return normal(name, shape, 0.1)  # of the size of a probability
     if name.endswith(("A_log", "dt_bias", "e_score_correction_bias")):
         return normal(name, shape, 0.3 if name.endswith("bias") else 0.7)
     if name.endswith("norm.weight"):

@@ -38,9 +38,12 @@ _WIDE: dict[str, Any] = {
 
 
 def wide(tiny: Tiny) -> Tiny:
-    """The model with sizes that are multiples of 32."""
+    """The model with sizes that are multiples of 32, and with a head of its own.
+
+    Calm weights of a tied one would do little but repeat the token.
+    """
     wider = {key: size for key, size in _WIDE.items() if tiny.config.get(key) is not None}
-    return replace(tiny, config={**tiny.config, **wider})
+    return replace(tiny, config={**tiny.config, **wider, "tie_word_embeddings": False})
 
 
 def calm(tiny: Tiny) -> Tensors:
@@ -51,8 +54,7 @@ def calm(tiny: Tiny) -> Tensors:
     """
     ends = ("o_proj.weight", "down_proj.weight", "out_proj.weight")
     tensors = draw(tiny.config, tiny.seed)
-    if not tiny.config["tie_word_embeddings"]:
-        tensors["model.embed_tokens.weight"] *= np.float32(4)
+    tensors["model.embed_tokens.weight"] *= np.float32(4)
     return {n: x / np.float32(6) if n.endswith(ends) else x for n, x in tensors.items()}
 
 

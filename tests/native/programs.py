@@ -23,7 +23,8 @@ def new_program(
 def choice(**changes: Any) -> dict[str, Any]:
     """The options of a router: what ``changes`` says, and otherwise the plainest."""
     plain = {"normalize": False, "scoring": "softmax", "bias": None, "table": None}
-    return plain | {"groups": 1, "top_groups": 1, "sums_two": False, "scale": 1.0} | changes
+    groups = {"groups": 1, "top_groups": 1, "sums_two": False}
+    return plain | groups | {"scale": 1.0, "least_sum": 0.0} | changes
 
 
 def random_raw(

@@ -149,6 +149,7 @@ def test_a_router_with_groups_and_a_bias_equals_its_twin(seed: int, scoring: str
         top_groups=int(rng.integers((groups + 2) // 3, groups + 1)),
         sums_two=bool(rng.random() < 0.5),
         scale=2.5,
+        least_sum=float(rng.choice([0.0, 1.2])),
     )
     top_k = int(rng.integers(1, experts // groups * grouping.top_groups + 1))
     router = np.eye(experts, dtype=np.float32)
@@ -187,6 +188,7 @@ def routed(
         top_groups=grouping.top_groups,
         sums_two=grouping.sums_two,
         scale=grouping.scale,
+        least_sum=grouping.least_sum,
     )
     program = programs.new_program(threads=2, exact=True)
     source, scores, result = (program.buffer(experts, "none") for _ in range(3))

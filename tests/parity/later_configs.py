@@ -26,6 +26,8 @@ def draw_config(random: Random, family: str) -> dict[str, Any]:
     }
     if family.startswith("qwen"):
         return common | _draw_qwen(random, family, common["num_hidden_layers"])
+    if family.startswith("ernie4_5"):
+        return common | _draw_ernie(random, family, common["num_hidden_layers"])
     if family == "deepseek_v4":
         return common | _draw_compressed(random, common["num_hidden_layers"])
     return common | _draw_latent(random, family)
@@ -120,6 +122,32 @@ def _draw_qwen(random: Random, family: str, num_layers: int) -> dict[str, Any]:
         "shared_expert_intermediate_size": 8 * random.randint(1, 9),
         **({"norm_topk_prob": random.random() < 0.7} if family == "qwen3_next" else {}),
     }
+
+
+def _draw_ernie(random: Random, family: str, num_layers: int) -> dict[str, Any]:
+    kv_heads = random.choice((1, 2, 3))
+    config: dict[str, Any] = {
+        "hidden_size": 8 * random.randint(4, 16),
+        "intermediate_size": 8 * random.randint(2, 20),
+        "num_key_value_heads": kv_heads,
+        "num_attention_heads": kv_heads * random.choice((1, 2, 3)),
+        "head_dim": random.choice((16, 32, 80)),
+        "use_bias": random.random() < 0.3,
+        "rope_parameters": {"rope_type": "default", "rope_theta": random.choice((1e4, 5e5))},
+    }
+    if family == "ernie4_5_moe":
+        start, count = random.randint(0, num_layers - 1), random.randint(3, 20)
+        config |= {
+            "moe_num_experts": count,
+            "moe_k": random.randint(1, 3),
+            "moe_intermediate_size": 8 * random.randint(1, 9),
+            "moe_num_shared_experts": random.randint(0, 2),
+            "moe_layer_start_index": start,
+            "moe_layer_end_index": random.choice((-1, random.randint(start, num_layers - 1))),
+            "moe_layer_interval": random.choice((1, 1, 2)),
+            "moe_norm_min": random.choice((1e-12, 0.3)),
+        }
+    return config
 
 
 def _draw_compressed(random: Random, num_layers: int) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """GGUF files of the later families, made by llama.cpp's own converter and run by llama.cpp, too.
 
-The converter comes with the sources of llama-cpp-python, which are fetched once. Only the name
-of the pre-tokeniser is given to it: it knows those of published vocabularies.
+The converter comes with the sources of llama-cpp-python, which are fetched once. Only the name and
+kind of the vocabulary are given to it: it knows those of published ones.
 """
 
 import json
@@ -32,7 +32,9 @@ DRIVER = """
 import runpy, sys
 sys.path[:0] = [sys.argv[1], sys.argv[1] + "/gguf-py"]
 from conversion.base import TextModel
+from conversion.ernie import Ernie4_5Model
 TextModel.get_vocab_base_pre = lambda self, tokenizer: "qwen2"
+Ernie4_5Model.set_vocab = TextModel._set_vocab_gpt2  # the tiny vocabularies are such
 script = sys.argv[1] + "/convert_hf_to_gguf.py"
 sys.argv = [script, *sys.argv[2:]]
 runpy.run_path(script, run_name="__main__")
@@ -45,6 +47,9 @@ SAME_MATHS: dict[str, dict[str, Any]] = {
     "qwen3_next": {"linear_key_head_dim": 16},
     "qwen3_5": {"linear_key_head_dim": 16},
     "qwen3_5_moe": {"linear_key_head_dim": 32},
+    "ernie4_5": {},
+    "ernie4_5_moe": {},
+    "ernie4_5_moe_unshared": {},
 }
 CONVERTED = [t for t in later_families.CATALOGUE if t.name not in ("deepseek_v32", "deepseek_v4")]
 

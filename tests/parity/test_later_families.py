@@ -1,4 +1,4 @@
-"""DeepSeek V2 to V4 and Qwen's linear attention against transformers.
+"""The later families against transformers.
 
 A case is a function of (seed, number), as in ``test_random_models``. Linear attention is computed
 chunk by chunk there: its own rounding is most of the difference.
@@ -29,6 +29,8 @@ FAMILIES = (
     "qwen3_next",
     "qwen3_5_text",
     "qwen3_5_moe_text",
+    "ernie4_5",
+    "ernie4_5_moe",
 )
 NUM_TOKENS = 150
 TOLERANCE = 1e-4  # relative to the largest logit of a row

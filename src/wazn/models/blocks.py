@@ -91,6 +91,7 @@ class Router:
             experts.sums_two,
             experts.scale,
             table,
+            experts.least_sum,
         )
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -181,7 +182,7 @@ class Layer:
     def has_experts(self) -> bool:
         """Whether this is a layer with experts in a model that has some."""
         experts = self._config.experts
-        return experts is not None and self.index >= experts.first_layer
+        return experts is not None and experts.in_layer(self.index)
 
     @property
     def _experts(self) -> ExpertConfig:

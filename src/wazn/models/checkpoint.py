@@ -19,6 +19,7 @@ from wazn.models.decoder import Decoder
 from wazn.models.deepseek import DeepseekV2, DeepseekV3
 from wazn.models.deepseek_compressed import DeepseekV4
 from wazn.models.deepseek_sparse import DeepseekV32
+from wazn.models.ernie import Ernie45, Ernie45Moe
 from wazn.models.expert_stacks import find_stacks
 from wazn.models.llama import Llama
 from wazn.models.names import used_tensors, without_layers_from
@@ -50,6 +51,8 @@ FAMILIES: tuple[type[Decoder], ...] = (
     Qwen3Next,
     Qwen35,
     Qwen35Moe,
+    Ernie45,
+    Ernie45Moe,
 )
 _MAX_JSON_BYTES = 16 << 20
 
@@ -129,6 +132,7 @@ def _open_huggingface(path: Path, weights: Weights) -> Checkpoint:
         raise BadFile(f"{path}: no config.json; a Hugging Face directory has one")
     values = _text_values(read_json(path / "config.json"), path)
     family = _family(str(values.get("model_type")), path, gguf=False)
+    values = {**family.huggingface_defaults, **values}
     loss = Loss()
     files = Safetensors(path)
     where = f"{path}/config.json"

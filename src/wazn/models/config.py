@@ -43,6 +43,10 @@ _LARGEST = {
 """Far beyond any model, small enough that no sum or product of them overflows."""
 
 
+# Whose Hugging Face files have the numbers that are rotated together side by side.
+_INTERLEAVED = ("ernie4_5", "ernie4_5_moe")
+
+
 @dataclass(frozen=True, slots=True)
 class RopeScaling:
     """Frequency scaling of rotary embeddings; ``factors`` are ready divisors (GGUF)."""
@@ -182,7 +186,7 @@ def from_huggingface(values: Mapping[str, Any], where: str, vocab_size: int) -> 
         norm_eps=facts.number("rms_norm_eps"),
         rope_theta=Facts(where, rope).number("rope_theta", 10000.0),
         rope_scaling=_scaling_from_huggingface(rope, where, context_length),
-        rope_interleaved=False,
+        rope_interleaved=values["model_type"] in _INTERLEAVED,
         experts=experts,
         second_rope=second_rope,
     )

@@ -13,7 +13,7 @@ from wazn.errors import BadFile, UnsupportedModel
 if TYPE_CHECKING:
     from wazn.models.config import Facts
 
-_HUGGINGFACE_COUNTS = ("num_experts", "num_local_experts", "n_routed_experts")
+_HUGGINGFACE_COUNTS = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts")
 # Whose files do not say that weights sum to 1.
 _RENORMALIZED = (
     "qwen3moe",
@@ -24,6 +24,7 @@ _RENORMALIZED = (
     "qwen3_5_moe_text",
     "qwen3next",
     "qwen35moe",
+    "ernie4_5-moe",
 )
 Scoring = Literal["softmax", "sigmoid", "sqrt_softplus"]
 # By the values of expert_gating_func; files older than that key have a softmax.
@@ -36,8 +37,10 @@ class ExpertConfig:
 
     ``scoring`` makes scores of the router's products. Only experts of the ``top_groups`` best of
     ``groups`` groups are chosen; a group counts its best score, or (``sums_two``) the sum of its
-    two best. ``normalize``: weights are divided by their sum. ``scale`` multiplies them.
-    Layers before ``first_layer`` have an ordinary network.
+    two best. ``normalize``: weights are divided by their sum, or by ``least_sum`` if that is more.
+    ``scale`` multiplies them. ``shared``: every token takes a network besides. Of the layers from
+    ``first_layer`` to ``last_layer`` (None: to the end) the last of each ``interval`` has experts,
+    the others have an ordinary network.
     """
 
     count: int
@@ -50,6 +53,15 @@ class ExpertConfig:
     sums_two: bool = False
     scale: float = 1.0
     first_layer: int = 0
+    last_layer: int | None = None
+    interval: int = 1
+    least_sum: float = 0.0
+    shared: bool = False
+
+    def in_layer(self, index: int) -> bool:
+        """Whether layer ``index``, counted from 0, has experts."""
+        is_within = self.last_layer is None or index <= self.last_layer
+        return is_within and index >= self.first_layer and (index + 1) % self.interval == 0
 
 
 def experts_from_huggingface(facts: Facts) -> ExpertConfig | None:
@@ -58,6 +70,8 @@ def experts_from_huggingface(facts: Facts) -> ExpertConfig | None:
     key = next((key for key in _HUGGINGFACE_COUNTS if values.get(key)), None)
     if key is None:
         return None
+    if key == "moe_num_experts":
+        return _checked(_ernie(facts), facts.where)
     if values.get("mlp_only_layers") or values.get("decoder_sparse_step", 1) != 1:
         raise UnsupportedModel(
             f"{facts.where}: layers without experts among layers with them (mlp_only_layers, "
@@ -96,7 +110,24 @@ def _deepseek(experts: ExpertConfig, facts: Facts) -> ExpertConfig:
         top_groups=facts.integer("topk_group", "experts") if has_groups else 1,
         sums_two=not is_second,
         scale=facts.number("routed_scaling_factor", 1.0),
-        first_layer=_first_layer(facts, "first_k_dense_replace"),
+        first_layer=_or_zero(facts, "first_k_dense_replace"),
+    )
+
+
+def _ernie(facts: Facts) -> ExpertConfig:
+    """ERNIE 4.5's: softmax, a bias for the choice only, weights that sum to 1."""
+    last = facts.values.get("moe_layer_end_index", -1)
+    has_norm = facts.values.get("moe_norm_min") is not None
+    return ExpertConfig(
+        count=facts.integer("moe_num_experts", "experts"),
+        per_token=facts.integer("moe_k", "experts"),
+        intermediate_size=facts.integer("moe_intermediate_size", "size"),
+        normalize=True,
+        first_layer=_or_zero(facts, "moe_layer_start_index"),
+        last_layer=None if last == -1 else _or_zero(facts, "moe_layer_end_index"),
+        interval=facts.integer("moe_layer_interval", "layers", 1),
+        least_sum=facts.number("moe_norm_min") if has_norm else 1e-12,
+        shared=_or_zero(facts, "moe_num_shared_experts") > 0,
     )
 
 
@@ -105,6 +136,7 @@ def experts_from_gguf(facts: Facts, family: str) -> ExpertConfig | None:
     values = facts.values
     if not values.get("expert_count"):
         return None
+    is_ernie = family == "ernie4_5-moe"
     gating = values.get("expert_gating_func", 0)
     scoring = _GGUF_SCORINGS.get(gating) if isinstance(gating, int) else None
     if scoring is None:
@@ -123,7 +155,10 @@ def experts_from_gguf(facts: Facts, family: str) -> ExpertConfig | None:
             top_groups=facts.integer("expert_group_used_count", "experts") if has_groups else 1,
             sums_two=scoring == "sigmoid",
             scale=facts.number("expert_weights_scale") if values.get(_SCALE) else 1.0,
-            first_layer=_first_layer(facts, "leading_dense_block_count"),
+            first_layer=_or_zero(facts, "leading_dense_block_count"),
+            interval=facts.integer("interleave_moe_layer_step", "layers", 1),
+            least_sum=1e-12 if is_ernie else 0.0,
+            shared=is_ernie and _or_zero(facts, "expert_shared_count") > 0,
         ),
         facts.where,
     )
@@ -132,8 +167,8 @@ def experts_from_gguf(facts: Facts, family: str) -> ExpertConfig | None:
 _SCALE = "expert_weights_scale"
 
 
-def _first_layer(facts: Facts, key: str) -> int:
-    """The number of layers before the first that has experts."""
+def _or_zero(facts: Facts, key: str) -> int:
+    """A number of layers or the like; files may leave it out where it is 0."""
     return facts.integer(key, "layers") if facts.values.get(key) else 0
 
 

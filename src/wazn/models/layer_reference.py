@@ -75,6 +75,7 @@ class Grouping:
     top_groups: int = 1
     sums_two: bool = False
     scale: float = 1.0
+    least_sum: float = 0.0
 
 
 def choose_grouped(
@@ -96,6 +97,7 @@ def choose_grouped(
         total: Floats = np.zeros(len(scores), np.float32)
         for place in range(top_k):
             total = total + weights[:, place]
+        total = np.maximum(total, np.float32(grouping.least_sum))
         weights = weights / (total + np.float32(1e-20))[:, None]
     return ids, weights * np.float32(grouping.scale)
 

@@ -60,7 +60,8 @@ _WHOLE = {  # GGUF tensors whose Hugging Face names have no "weight" or "bias" a
 }
 _GGUF_LAYER_TENSOR = re.compile(r"blk\.(\d{1,6})\.([a-z0-9_.]+)")
 _ALIASES = {
-    "mlp.shared_experts.": "mlp.shared_expert.",  # DeepSeek counts them
+    "mlp.shared_experts.": "mlp.shared_expert.",  # DeepSeek and ERNIE count them
+    "mlp.moe_statics.": "mlp.gate.",  # ERNIE
     "model.language_model.": "model.",  # the text part of a model that also sees
 }
 _OTHER = (  # of DeepSeek-V4 and of linear attention, whole

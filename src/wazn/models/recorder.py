@@ -21,7 +21,7 @@ class Choice(NamedTuple):
 
     A token takes ``per_token`` experts, of the ``top_groups`` best of ``groups`` groups of equal
     size; a group counts its best score, or (``sums_two``) its two best. ``normalize``: weights are
-    divided by their sum. Then they are multiplied by ``scale``.
+    divided by their sum, or by ``least_sum`` if that is more. Then ``scale`` multiplies them.
     """
 
     per_token: int
@@ -32,6 +32,7 @@ class Choice(NamedTuple):
     sums_two: bool = False
     scale: float = 1.0
     table: NDArray[np.int32] | None = None  # the experts of each token id, in place of a choice
+    least_sum: float = 0.0
 
 
 class Rotation(NamedTuple):
