@@ -7,6 +7,10 @@
 // int8 the scales of 64 keys and of 64 values: scores have positions as lanes, outputs have
 // dimensions as lanes, nothing is summed across lanes except the 64 probabilities. Scales of keys
 // multiply scores, scales of values multiply probabilities.
+//
+// A row that does not see all positions before its own (Reach) begins with the first block of which
+// it sees something: blocks, chunks and the order of merging stay the same, and what no row of a
+// task sees is not read. A sink (Xiao 2023, OpenAI 2025) is merged last, as a block of one score.
 #pragma once
 
 #include "linear.h"
@@ -14,6 +18,8 @@
 namespace {
 
 using wazn::Attention;
+using wazn::AttentionParts;
+using wazn::first_seen;
 using wazn::kAttentionRows;
 using wazn::kPage;
 using wazn::KvFormat;
@@ -175,10 +181,38 @@ struct RowState {
   float top, total;
 };
 
-// Scores (64) of one row -> probabilities relative to the block's maximum, of `valid` positions.
+// Which positions of a block a row sees: [first, last).
+struct Seen {
+  int64_t first, last;
+};
+
+// What is made of a row's scores besides: a cap, 0 being none, and then a factor.
+struct Shaping {
+  float softcap = 0.0f, factor = 1.0f;
+  bool is_none() const { return softcap == 0.0f && factor == 1.0f; }
+};
+
+// Shapes the scores (64) of a row, and hides what comes before those that it sees. Returns the
+// largest of each lane of whole vectors.
+__attribute__((noinline)) Floats limit_scores(float* scores, Seen seen, Shaping shaping) {
+  const Floats cap = splat(shaping.softcap), factor = splat(shaping.factor);
+  for (int64_t i = 0; !shaping.is_none() && i < kPage; i += 16) {
+    Floats s = load(scores + i);
+    if (shaping.softcap > 0.0f) s = mul(cap, tanh(div(s, cap)));
+    store(scores + i, mul(s, factor));
+  }
+  for (int64_t i = 0; i < seen.first; ++i) scores[i] = -__builtin_inff();
+  Floats largest = splat(-__builtin_inff());
+  for (int64_t i = 0; i + 16 <= seen.last; i += 16) largest = max(largest, load(scores + i));
+  return largest;
+}
+
+// Scores (64) of one row -> probabilities relative to the largest score, of the positions seen.
 // Scales of keys multiply the scores, those of values the probabilities after they are summed.
 template <class E>
-WAZN_INLINE RowState softmax_block(float* scores, int64_t valid, float scale, const Page<E>& page) {
+WAZN_INLINE RowState softmax_block(float* scores, Seen seen, float scale, const Page<E>& page,
+                                   Shaping shaping = {}) {
+  const int64_t valid = seen.last;
   Floats largest = splat(-__builtin_inff());
   for (int64_t i = 0; i < kPage; i += 16) {
     Floats s = mul(load(scores + i), splat(scale));
@@ -186,6 +220,7 @@ WAZN_INLINE RowState softmax_block(float* scores, int64_t valid, float scale, co
     store(scores + i, s);
     if (i + 16 <= valid) largest = max(largest, s);
   }
+  if (seen.first > 0 || !shaping.is_none()) largest = limit_scores(scores, seen, shaping);
   float top = max_16(largest);
   for (int64_t i = valid & ~15; i < valid; ++i) top = scores[i] > top ? scores[i] : top;
   Floats sum = zero();
@@ -215,6 +250,22 @@ WAZN_INLINE void merge(RowState& state, float* out, RowState later, const float*
     store(out + d, fma(load(values + d), new_factor, mul(load(out + d), old_factor)));
 }
 
+// The softmax of a row from what it gathered, with the share of its sink, or null, in the sum.
+WAZN_INLINE void finish(RowState state, const float* values, int64_t head_dim, const float* sink,
+                        float* out) {
+  if (sink) {
+    const float highest = state.top > *sink ? state.top : *sink;
+    float factors[16] = {state.top - highest, *sink - highest};
+    store(factors, exp(load(factors)));
+    const float total = __builtin_fmaf(1.0f, factors[1], state.total * factors[0]);
+    for (int64_t d = 0; d < head_dim; d += 16)
+      store(out + d, div(mul(load(values + d), splat(factors[0])), splat(total)));
+    return;
+  }
+  for (int64_t d = 0; d < head_dim; d += 16)
+    store(out + d, div(load(values + d), splat(state.total)));
+}
+
 // Scratch of one task, all of it [rows][head_dim] unless said otherwise.
 struct AttentionScratch {
   float *queries, *result, *chunk, *values;
@@ -235,26 +286,63 @@ struct AttentionScratch {
   }
 };
 
-// The rows from `skip` on over one block, merged into the chunk.
+// Query rows [first, last) of a task, each with the heads of its group.
+struct Rows {
+  int64_t first, last;
+};
+
+// Those that see some of the positions [start, stop).
+WAZN_INLINE Rows rows_that_see(const Attention& t, int64_t start, int64_t stop) {
+  const int64_t hidden = start - t.first_position;  // earlier rows come before these positions
+  int64_t last = t.num_rows;
+  while (last > 0 && first_seen(t.reach, t.first_position + last - 1) >= stop) --last;
+  return {hidden > 0 ? hidden : 0, last};
+}
+
+// One block for the rows that see some of it, merged into the chunk that begins with block `first`.
 template <class E>
-WAZN_INLINE void attend_block(const Attention& t, int64_t block, bool is_first,
+WAZN_INLINE void attend_block(const Attention& t, int64_t block, int64_t first,
                               const AttentionScratch& s) {
-  const int64_t rows = t.num_rows * t.group, dim = t.head_dim, start = block * kPage;
-  const int64_t hidden = start - t.first_position;  // earlier rows do not see this block
-  const int64_t skip = hidden > 0 ? hidden * t.group : 0;
+  const int64_t dim = t.head_dim, start = block * kPage;
+  const Rows rows = rows_that_see(t, start, start + kPage);
+  const int64_t skip = rows.first * t.group, count = rows.last * t.group - skip;
   const int64_t used = smaller(kPage, t.first_position + t.num_rows - start);
   const Page<E> page((uint8_t*)t.pages[block], dim);
-  matrix_product<E>(s.queries + skip * dim, dim, rows - skip, {page.keys, kPage}, kPage, dim,
+  matrix_product<E>(s.queries + skip * dim, dim, count, {page.keys, kPage}, kPage, dim,
                     s.scores + skip * kPage, kPage, s.expanded);
   RowState found[kAttentionRows];
-  for (int64_t r = skip; r < rows; ++r) {
-    const int64_t valid = smaller(kPage, t.first_position + r / t.group + 1 - start);
-    found[r] = softmax_block(s.scores + r * kPage, valid, t.scale, page);
+  for (int64_t i = rows.first, r = skip; i < rows.last; ++i) {
+    const int64_t position = t.first_position + i;
+    const Seen seen = {first_seen(t.reach, position) - start, smaller(kPage, position + 1 - start)};
+    const Shaping shaping = {t.softcap, t.factors ? t.factors[i] : 1.0f};
+    for (int64_t h = 0; h < t.group; ++h, ++r)
+      found[r] = softmax_block(s.scores + r * kPage, seen, t.scale, page, shaping);
   }
-  matrix_product<E>(s.scores + skip * kPage, kPage, rows - skip, {page.values, dim}, dim, used,
+  matrix_product<E>(s.scores + skip * kPage, kPage, count, {page.values, dim}, dim, used,
                     s.values + skip * dim, dim, s.expanded);
-  for (int64_t r = skip; r < rows; ++r)
-    merge(s.chunk_state[r], s.chunk + r * dim, found[r], s.values + r * dim, dim, is_first);
+  for (int64_t i = rows.first, r = skip; i < rows.last; ++i) {
+    const bool is_first = block == first || first_seen(t.reach, t.first_position + i) >= start;
+    for (int64_t h = 0; h < t.group; ++h, ++r)
+      merge(s.chunk_state[r], s.chunk + r * dim, found[r], s.values + r * dim, dim, is_first);
+  }
+}
+
+// Where the chunk that begins with position `start` goes: to its part, or into the result.
+WAZN_INLINE void keep_chunk(const Attention& t, Rows rows, int64_t start, float* part,
+                            const AttentionScratch& s) {
+  const int64_t dim = t.head_dim;
+  for (int64_t r = rows.first * t.group; r < rows.last * t.group; ++r) {
+    const float* chunk = s.chunk + r * dim;
+    if (t.partials) {
+      float* target = part + r * (dim + 16);
+      for (int64_t d = 0; d < dim; d += 16) store(target + d, load(chunk + d));
+      target[dim] = s.chunk_state[r].top;
+      target[dim + 1] = s.chunk_state[r].total;
+    } else {
+      const bool is_first = first_seen(t.reach, t.first_position + r / t.group) >= start;
+      merge(s.state[r], s.result + r * dim, s.chunk_state[r], chunk, dim, is_first);
+    }
+  }
 }
 
 template <class E>
@@ -266,42 +354,33 @@ void attend_pages(const Attention& t, uint8_t* scratch) {
     for (int64_t d = 0; d < dim; d += 16) store(s.queries + r * dim + d, load(source + d));
   }
   const int64_t num_blocks = (t.first_position + t.num_rows + kPage - 1) / kPage;
+  const int64_t first_block = first_seen(t.reach, t.first_position) / kPage;
   for (int64_t p = t.first_part; p < t.last_part; ++p) {
-    const int64_t first = p * t.part_pages, last = smaller(first + t.part_pages, num_blocks);
-    for (int64_t block = first; block < last; ++block) attend_block<E>(t, block, block == first, s);
-    const int64_t hidden = first * kPage - t.first_position;
-    for (int64_t r = hidden > 0 ? hidden * t.group : 0; r < rows; ++r) {
-      if (t.partials) {
-        float* part = t.partials + (p - t.first_part) * t.partial_stride + r * (dim + 16);
-        for (int64_t d = 0; d < dim; d += 16) store(part + d, load(s.chunk + r * dim + d));
-        part[dim] = s.chunk_state[r].top;
-        part[dim + 1] = s.chunk_state[r].total;
-      } else {
-        merge(s.state[r], s.result + r * dim, s.chunk_state[r], s.chunk + r * dim, dim, p == 0);
-      }
-    }
+    const int64_t begin = p * t.part_pages, last = smaller(begin + t.part_pages, num_blocks);
+    const int64_t first = begin > first_block ? begin : first_block;
+    for (int64_t block = first; block < last; ++block) attend_block<E>(t, block, first, s);
+    keep_chunk(t, rows_that_see(t, begin * kPage, last * kPage), begin * kPage,
+               t.partials ? t.partials + (p - t.first_part) * t.partial_stride : nullptr, s);
   }
   if (t.partials) return;
-  for (int64_t r = 0; r < rows; ++r) {
-    float* target = t.out + r / t.group * t.stride + r % t.group * dim;
-    for (int64_t d = 0; d < dim; d += 16)
-      store(target + d, div(load(s.result + r * dim + d), splat(s.state[r].total)));
-  }
+  for (int64_t r = 0; r < rows; ++r)
+    finish(s.state[r], s.result + r * dim, dim, t.sinks ? t.sinks + r % t.group : nullptr,
+           t.out + r / t.group * t.stride + r % t.group * dim);
 }
 
 void attend(const Attention& t, uint8_t* scratch) {
   with_kv_format(t.format, [&]<class E>() { attend_pages<E>(t, scratch); });
 }
 
-// Merges the parts of one row and head, `stride` floats apart, into out (head_dim).
-void merge_parts(const float* partials, int64_t num_parts, int64_t stride, int64_t head_dim,
-                 float* out) {
+// Merges the parts of one row and head into out (head_dim).
+void merge_parts(const AttentionParts& parts, float* out) {
+  const int64_t dim = parts.head_dim;
   RowState state = {0.0f, 0.0f};
-  for (int64_t i = 0; i < num_parts; ++i) {
-    const float* part = partials + i * stride;
-    merge(state, out, {part[head_dim], part[head_dim + 1]}, part, head_dim, i == 0);
+  for (int64_t i = 0; i < parts.count; ++i) {
+    const float* part = parts.partials + i * parts.stride;
+    merge(state, out, {part[dim], part[dim + 1]}, part, dim, i == 0);
   }
-  for (int64_t d = 0; d < head_dim; d += 16) store(out + d, div(load(out + d), splat(state.total)));
+  finish(state, out, dim, parts.sink, out);
 }
 
 }  // namespace

@@ -102,82 +102,20 @@ void add_linear(Program& program, int in, nb::list products) {
   program.add(std::move(op));
 }
 
-Choice make_choice(int64_t experts, int64_t top_k, nb::dict options) {
-  Choice choice = {experts, top_k, nb::cast<bool>(options["normalize"])};
-  const std::string scoring = nb::cast<std::string>(options["scoring"]);
-  const auto& scores = {"softmax", "sigmoid", "sqrt_softplus"};
-  const auto found = std::find(scores.begin(), scores.end(), scoring);
-  if (found == scores.end()) throw std::invalid_argument("there is no scoring " + scoring);
-  choice.scoring = (Scoring)(found - scores.begin());
-  if (!options["bias"].is_none()) choice.bias = to_floats(nb::cast<FloatVector>(options["bias"]));
-  choice.groups = nb::cast<int64_t>(options["groups"]);
-  choice.top_groups = nb::cast<int64_t>(options["top_groups"]);
-  choice.sums_two = nb::cast<bool>(options["sums_two"]);
-  choice.scale = nb::cast<float>(options["scale"]);
-  choice.least_sum = nb::cast<float>(options["least_sum"]);
-  return choice;
-}
-
-void add_route(Program& program, int in, std::shared_ptr<Weight> weight, int scores, int64_t top_k,
-               nb::dict options) {
-  const Matrix& w = weight->matrix;
-  if (weight->count != 1 || top_k < 1 || top_k > w.rows)
-    throw std::invalid_argument("a router chooses from 1 to all of its experts");
-  Choice choice = make_choice(w.rows, top_k, options);
-  if (!choice.bias.empty() && (int64_t)choice.bias.size() != w.rows)
-    throw std::invalid_argument("a router's bias has the wrong length");
-  if (choice.groups < 1 || w.rows % choice.groups || choice.top_groups < 1 ||
-      choice.top_groups > choice.groups || w.rows / choice.groups * choice.top_groups < top_k ||
-      (choice.sums_two && choice.groups > 1 && w.rows / choice.groups < 2))
-    throw std::invalid_argument("a router's groups do not fit its experts");
-  Route route = {checked(program, in, w.columns), checked(program, scores, w.rows),
-                 std::move(weight), std::move(choice)};
-  if (!options["table"].is_none()) {
-    const auto table = nb::cast<Vector<int32_t>>(options["table"]);
-    route.table.assign(table.data(), table.data() + table.size());
-    for (int32_t expert : route.table)
-      if (expert < 0 || expert >= w.rows)
-        throw std::invalid_argument("a router's table names an expert that does not exist");
-  }
-  program.add(std::move(route));
-}
-
-// A buffer with a row for every pair of a row and one of its experts.
-BufferId checked_pairs(Program& program, int id, int64_t columns) {
-  checked(program, id);
-  if (program.buffer(id).columns != columns || program.routing().top_k() < 1 ||
-      program.copies(id) < program.routing().top_k())
-    throw std::invalid_argument("buffer " + std::to_string(id) + " has no row for every expert");
-  return id;
-}
-
-void check_experts(const Program& program, const Weight& weight) {
-  if (weight.count != program.routing().num_experts())
-    throw std::invalid_argument("a stack of " + std::to_string(weight.count) +
-                                " experts does not fit its router");
-}
-
-void add_experts_up(Program& program, int in, int gathered, std::shared_ptr<Weight> gate,
-                    std::shared_ptr<Weight> up, int out, float limit) {
-  const Matrix &g = gate->matrix, &u = up->matrix;
-  check_experts(program, *gate);
-  check_experts(program, *up);
-  if (g.rows != u.rows || g.columns != u.columns)
-    throw std::invalid_argument("gate and up differ in shape");
-  checked(program, in, g.columns);
-  checked_pairs(program, out, g.rows);
-  if (gathered != kNoBuffer) checked_pairs(program, gathered, g.columns);
-  if ((program.reads_floats(*gate) || program.reads_floats(*up)) && gathered == kNoBuffer)
-    throw std::invalid_argument("float products need a buffer for their rows");
-  program.add(ExpertsUp{in, gathered, out, std::move(gate), std::move(up), limit});
-}
-
-void add_experts_down(Program& program, int in, std::shared_ptr<Weight> weight, int out,
-                      bool accumulate) {
-  check_experts(program, *weight);
-  checked_pairs(program, in, weight->matrix.columns);
-  checked(program, out, weight->matrix.rows);
-  program.add(ExpertsDown{in, out, std::move(weight), accumulate});
+void add_attend(Program& program, int query, int out, int64_t layer, int64_t heads, float scale,
+                int64_t window, int64_t chunk, float softcap, std::optional<FloatVector> sinks,
+                bool is_tempered) {
+  const KvShape& kv = program.kv();
+  require(layer >= 0 && layer < kv.layers, "no such layer");
+  require(heads > 0 && window >= 0 && chunk >= 0 && softcap >= 0.0f &&
+              (!sinks || (int64_t)sinks->size() == heads),
+          "windows, chunks and caps are no less than 0, and a head has one sink");
+  const std::vector<float> of_heads = sinks ? to_floats(*sinks) : std::vector<float>();
+  const Reach reach = {window, chunk};
+  program.add(Attend{checked(program, query, heads * kv.head_dim),
+                     checked(program, out, heads * kv.head_dim), layer, heads, scale, reach,
+                     softcap, is_tempered, of_heads});
+  program.add(MergeParts{out, heads, reach, of_heads});
 }
 
 void run(Program& program, int first_segment, int last_segment, Vector<int32_t> token_ids,
@@ -352,31 +290,19 @@ NB_MODULE(_core, m) {
              p.add(AppendKv{checked(p, key, kv.heads * kv.head_dim),
                             checked(p, value, kv.heads * kv.head_dim), layer});
            })
-      .def("attend",
-           [](Program& p, int query, int out, int64_t layer, int64_t heads, float scale) {
-             const KvShape& kv = p.kv();
-             if (layer < 0 || layer >= kv.layers) throw std::invalid_argument("no such layer");
-             p.add(Attend{checked(p, query, heads * kv.head_dim),
-                          checked(p, out, heads * kv.head_dim), layer, heads, scale});
-             p.add(MergeParts{out, heads});
-           })
-      .def(
-          "swiglu",
-          [](Program& p, int gate, int up, int out, float limit) {
-            const int64_t columns = p.width(checked(p, out));
-            p.add(SwiGlu{checked(p, gate, columns), checked(p, up, columns), out, limit});
-          },
-          "gate"_a, "up"_a, "out"_a, "limit"_a = 0.0f)
-      .def("route", &add_route)
-      .def("experts_up", &add_experts_up, "x"_a, "gathered"_a, "gate"_a, "up"_a, "out"_a,
-           "limit"_a = 0.0f)
-      .def("experts_down", &add_experts_down)
-      .def("add_gated",
-           [](Program& p, int gate, int x, int out) {
-             const int64_t columns = p.buffer(checked(p, out)).columns;
-             p.add(AddGated{checked(p, gate, 1), checked(p, x, columns), out});
-           })
+      .def("attend", &add_attend, "query"_a, "out"_a, "layer"_a, "heads"_a, "scale"_a,
+           "window"_a = 0, "chunk"_a = 0, "softcap"_a = 0.0f, "sinks"_a = nb::none(),
+           "is_tempered"_a = false)
       .def("quantize", [](Program& p, int x) { p.add(Quantize{checked(p, x)}); })
+      .def("scale",
+           [](Program& p, int x, float factor, float cap) {
+             require(cap >= 0.0f, "a cap is no less than 0");
+             p.add(Scale{x == kLogits ? kLogits : checked(p, x), factor, cap});
+           })
+      .def("add",
+           [](Program& p, int in, int out) {
+             p.add(Add{checked(p, in, p.width(checked(p, out))), out});
+           })
       .def("gather",
            [](Program& p, int in, int out) {
              p.add(Gather{checked(p, in), checked(p, out, p.buffer(in).columns)});
@@ -402,6 +328,10 @@ NB_MODULE(_core, m) {
             p.set_angles(table, angles.data(), angles.shape(0), 2 * angles.shape(1));
           },
           nb::keep_alive<1, 2>(), "angles"_a, "table"_a = 0)
+      .def(
+          "set_factors",
+          [](Program& p, FloatVector factors) { p.set_factors(factors.data(), factors.size()); },
+          nb::keep_alive<1, 2>(), "factors"_a)
       .def("run", &run, "first_segment"_a, "last_segment"_a, "token_ids"_a, "row_starts"_a,
            "first_positions"_a, "page_tables"_a, "wanted"_a, "result"_a,
            "state_slots"_a = nb::none())
@@ -414,6 +344,7 @@ NB_MODULE(_core, m) {
         return view(b.floats, p.max_rows() * p.copies(id), b.columns, self);
       });
 
+  bind_experts(program);
   bind_layers(program);
   bind_streams(program);
   bind_sampler(m);

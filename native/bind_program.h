@@ -12,6 +12,7 @@
 
 namespace wazn {
 
+void bind_experts(nanobind::class_<Program>& program);
 void bind_layers(nanobind::class_<Program>& program);
 void bind_streams(nanobind::class_<Program>& program);
 

@@ -3,8 +3,8 @@
 // with a barrier after each:
 //
 //   Route        scores, choice and counting sort
-//   ExpertsUp    tasks (expert, panels) over all experts: silu(gate x) * (up x), then quantised
-//   ExpertsDown  tasks (panels) over the output: each sums its columns over all experts
+//   ExpertsUp    tasks (expert, panels) over all experts: gate x and up x multiplied, then
+//   quantised ExpertsDown  tasks (panels) over the output: each sums its columns over all experts
 #include <algorithm>
 #include <cstring>
 
@@ -29,6 +29,11 @@ Matrix slice(const Matrix& w, Range panels) {
 
 Activation from_row(const Activation& x, int64_t row) {
   return {x.columns, x.floats + row * x.columns, x.digits + row * x.num_digits, x.num_digits};
+}
+
+// Where the biases of some columns are; null: there are none.
+const float* bias_at(const std::vector<float>& biases, int64_t index) {
+  return biases.empty() ? nullptr : biases.data() + index;
 }
 
 }  // namespace
@@ -65,6 +70,15 @@ void Program::execute(const Route& op, int index, int thread) {
   const int64_t rows = num_rows(index);
   const auto choose = [&](int64_t row) {
     float* mine = scores.floats + row * scores.columns;
+    const auto pick = [&] {
+      if (op.table.empty())
+        routing_.choose(row, mine, op.choice);
+      else
+        routing_.assign(row, op.table.data() + step_.token_ids[row] * op.choice.top_k, op.choice);
+    };
+    if (op.choice.softcap > 0.0f)
+      layer_kernels().scale(mine, scores.columns, 1.0f, op.choice.softcap);
+    if (op.choice.by_logits) pick();
     switch (op.choice.scoring) {
       case Scoring::kSoftmax:
         kernels_->softmax(mine, scores.columns, mine);
@@ -76,11 +90,8 @@ void Program::execute(const Route& op, int index, int thread) {
         kernels_->sqrt_softplus(mine, scores.columns, mine);
         break;
     }
-    if (op.table.empty())
-      routing_.choose(row, mine, op.choice);
-    else
-      routing_.assign(row, mine, op.table.data() + step_.token_ids[row] * op.choice.top_k,
-                      op.choice);
+    if (!op.choice.by_logits) pick();
+    routing_.weigh(row, mine, op.choice);
   };
   const bool is_split = rows <= kernels_->tile;  // the matrix, not the rows: see Linear
   const Range all = {0, num_panels(w.rows)};
@@ -89,7 +100,8 @@ void Program::execute(const Route& op, int index, int thread) {
   if (mine.first < mine.last) {
     const Range panels = is_split ? mine : all;
     const int64_t first = is_split ? 0 : mine.first, count = is_split ? rows : mine.last - first;
-    const Output out = {scores.floats + first * scores.columns, scores.columns, nullptr, false};
+    const Output out = {scores.floats + first * scores.columns, scores.columns, bias_at(op.bias, 0),
+                        false};
     kernel(w, from_row(buffers_[op.in], first), count, panels.first, panels.last, out,
            scratch_[thread]->data());
     if (!is_split)
@@ -151,11 +163,15 @@ void Program::expand(const ExpertsUp& op, int64_t expert, Range panels, int thre
     const Matrix gate = slice(op.gate->expert(expert), part);
     const Matrix up = slice(op.up->expert(expert), part);
     const int64_t width = gate.rows;
-    kernel(gate, x, group.count, 0, num_panels(width), {scratch.first, width, nullptr, false},
-           scratch.kernel);
-    kernel(up, x, group.count, 0, num_panels(width), {scratch.second, width, nullptr, false},
-           scratch.kernel);
-    swiglu(scratch.first, scratch.second, group.count * width, op.limit, scratch.first);
+    const int64_t at = expert * op.gate->matrix.rows + p * kPanelRows;
+    kernel(gate, x, group.count, 0, num_panels(width),
+           {scratch.first, width, bias_at(op.gate_bias, at), false}, scratch.kernel);
+    kernel(up, x, group.count, 0, num_panels(width),
+           {scratch.second, width, bias_at(op.up_bias, at), false}, scratch.kernel);
+    for (int64_t i = 0; op.weighs && i < group.count; ++i)
+      for (float* products : {scratch.first, scratch.second})
+        layer_kernels().scale(products + i * width, width, routing_.weight(group.first + i), 0.0f);
+    glu(scratch.first, scratch.second, group.count * width, op.how, scratch.first);
     for (int64_t i = 0; i < group.count; ++i)
       std::memcpy(out.floats + (group.first + i) * out.columns + p * kPanelRows,
                   scratch.first + i * width, width * sizeof(float));
@@ -190,11 +206,12 @@ void Program::contract(const ExpertsDown& op, int64_t rows, Range panels, int th
     const int64_t step = std::max(int64_t{1}, max_rows_ / group.count);
     for (int64_t p = panels.first; p < panels.last; p += step) {
       const Matrix w = slice(op.weight->expert(expert), {p, std::min(p + step, panels.last)});
-      kernel(w, x, group.count, 0, num_panels(w.rows), {scratch.first, w.rows, nullptr, false},
+      const float* bias = bias_at(op.bias, expert * op.weight->matrix.rows + p * kPanelRows);
+      kernel(w, x, group.count, 0, num_panels(w.rows), {scratch.first, w.rows, bias, false},
              scratch.kernel);
       for (int64_t pair = group.first; pair < group.first + group.count; ++pair)
-        kernels_->add_scaled(scratch.first + (pair - group.first) * w.rows, routing_.weight(pair),
-                             w.rows,
+        kernels_->add_scaled(scratch.first + (pair - group.first) * w.rows,
+                             op.weighs ? routing_.weight(pair) : 1.0f, w.rows,
                              out.floats + routing_.row(pair) * out.columns + p * kPanelRows);
     }
   }

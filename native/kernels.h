@@ -85,8 +85,21 @@ constexpr int64_t kv_page_bytes(int64_t head_dim, KvFormat format) {
   return values * (format == KvFormat::kFloat16 ? 2 : 4);
 }
 
+// Which positions a row attends to, besides none after its own: the last `window`, and none before
+// the last multiple of `chunk`; 0: no such limit.
+struct Reach {
+  int64_t window = 0, chunk = 0;
+  bool operator==(const Reach&) const = default;
+};
+constexpr int64_t first_seen(const Reach& reach, int64_t position) {
+  const int64_t of_window =
+      reach.window && position >= reach.window ? position - reach.window + 1 : 0;
+  const int64_t of_chunk = reach.chunk ? position - position % reach.chunk : 0;
+  return of_window > of_chunk ? of_window : of_chunk;
+}
+
 // One attention task: `num_rows` query rows of one sequence against parts of one KV head's
-// positions. A part is a chunk or, for rows that see no more than one chunk, a block.
+// positions. A part is a chunk or, for a row that sees no more than one chunk, a block.
 struct Attention {
   const float* queries;    // first row of the task; heads of the group are adjacent
   float* out;              // same shape as queries
@@ -101,6 +114,17 @@ struct Attention {
   int64_t part_pages, first_part, last_part;
   float* partials;         // null: all parts, to out; else parts [num_rows * group][head_dim + 16]
   int64_t partial_stride;  // floats between parts
+  Reach reach;
+  float softcap;       // scores become softcap * tanh(score / softcap); 0: they stay
+  const float* sinks;  // per head of the group, one more score without a value; null: none
+  const float* factors;  // per row of the task, of its scores; null: none
+};
+
+// The parts of one row and head, `stride` floats apart, and its sink, or null.
+struct AttentionParts {
+  const float* partials;
+  int64_t count, stride, head_dim;
+  const float* sink;
 };
 
 // Which numbers are rotated: `width` of each of `heads` heads that lie `stride` apart.
@@ -144,9 +168,8 @@ struct Kernels {
   void (*append_kv)(const float* key, const float* value, int64_t head_dim, int64_t slot,
                     KvFormat format, uint8_t* page);
   void (*attend)(const Attention& task, uint8_t* scratch);
-  // One row's head from the partial results of its parts, `stride` floats apart.
-  void (*merge_parts)(const float* partials, int64_t num_parts, int64_t stride, int64_t head_dim,
-                      float* out);
+  // One row's head, (head_dim), from the partial results of its parts.
+  void (*merge_parts)(const AttentionParts& parts, float* out);
   const LayerKernels* layers;
   // Of each block of logits the peak, or the sum of the weights; see logits.h.
   float (*block_peaks)(const float* x, int64_t count, float* peaks);

@@ -105,7 +105,7 @@ WAZN_INLINE void attend_rows(const LatentAttention& t, int64_t block, bool is_fi
   const Page<KvFloat32> no_scales(nullptr, 0);
   for (int64_t r = skip; r < rows; ++r) {
     const int64_t valid = smaller(kPage, t.first_count + r / t.heads - start);
-    s.found[r] = softmax_block(s.scores + r * kPage, valid, t.scale, no_scales);
+    s.found[r] = softmax_block(s.scores + r * kPage, {0, valid}, t.scale, no_scales);
   }
   matrix_product<KvFloat32>(s.scores + skip * kPage, kPage, rows - skip,
                             {(const uint8_t*)s.straight, width}, latent, used,

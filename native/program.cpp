@@ -29,11 +29,6 @@ int64_t linear_scratch_bytes(int64_t columns, int64_t max_rows) {
   return columns * kPanelRows * 4 + max_rows * kPanelRows * 4 + 65536;
 }
 
-int64_t attention_scratch_bytes(int64_t head_dim) {
-  return 4 * (4 * kAttentionRows * head_dim + kAttentionRows * kPage + kPage * head_dim) +
-         16 * kAttentionRows + 64;
-}
-
 Program::Program(const Kernels* kernels, std::shared_ptr<Pool> pool, int64_t max_rows, bool exact,
                  KvShape kv)
     : kernels_(kernels),
@@ -78,13 +73,10 @@ int64_t Program::add_state(int64_t floats) {
 }
 
 void Program::add(Operation operation) {
-  if (auto* attend = std::get_if<Attend>(&operation))
-    if (attend->heads % kv_.heads || attend->heads / kv_.heads > kAttentionRows ||
-        kv_.head_dim % 16)
-      reject("attention takes a head size that is a multiple of 16 and at most " +
-             std::to_string(kAttentionRows) + " query heads per KV head, not " +
-             std::to_string(attend->heads) + " query and " + std::to_string(kv_.heads) +
-             " KV heads of size " + std::to_string(kv_.head_dim));
+  if (auto* attend = std::get_if<Attend>(&operation)) {
+    add_view(*attend);
+    needs_factors_ |= attend->is_tempered;
+  }
   if (auto* embed = std::get_if<Embed>(&operation)) weights_.push_back(embed->table->memory);
   if (auto* linear = std::get_if<Linear>(&operation))
     for (const Product& product : linear->products)
@@ -151,14 +143,14 @@ void Program::open_cache(int64_t num_pages, int64_t num_slots) {
   slot_positions_.assign(num_slots, 0);
 }
 
+void Program::set_factors(const float* factors, int64_t num_positions) {
+  factors_ = factors;
+  num_factors_ = num_positions;
+}
+
 void Program::set_angles(int64_t table, const float* angles, int64_t num_positions, int64_t width) {
   angles_.resize(std::max<size_t>(angles_.size(), table + 1));
   angles_[table] = {angles, num_positions, width};
-}
-
-uint8_t* Program::page(int64_t layer, int64_t id) const {
-  return cache_->data() + id * page_bytes_ +
-         layer * kv_.heads * kv_page_bytes(kv_.head_dim, kv_.format);
 }
 
 uint8_t* Program::cached_row(int64_t store, int64_t sequence, int64_t index) const {
@@ -187,6 +179,7 @@ void Program::check(const Step& step) const {
   int64_t num_positions = INT64_MAX;
   for (const Angles& table : angles_)
     if (table.width) num_positions = std::min(num_positions, table.num_positions);
+  if (needs_factors_) num_positions = std::min(num_positions, num_factors_);
   if (num_positions == INT64_MAX) num_positions = 0;
   for (int64_t s = 0; s < step.num_sequences; ++s) {
     const int64_t count = step.row_starts[s + 1] - (int64_t)step.row_starts[s];
@@ -229,57 +222,15 @@ void Program::prepare(const Step& step) {
   step_ = step;
   row_sequence_.resize(step.rows);
   row_position_.resize(step.rows);
-  tiles_.clear();
-  row_partials_.assign(step.rows, -1);
-  row_parts_.resize(step.rows);
-  partials_.clear();
-  const int64_t group = attention_group();
-  const int32_t rows_per_tile = (int32_t)(kAttentionRows / group);
   for (int32_t s = 0; s < step.num_sequences; ++s) {
     const int32_t first = step.row_starts[s], last = step.row_starts[s + 1];
     for (int32_t row = first; row < last; ++row) {
       row_sequence_[row] = s;
       row_position_[row] = step.first_positions[s] + row - first;
     }
-    for (int32_t row = first; row < last && kv_.layers; row += rows_per_tile)
-      add_tiles(s, row, std::min(rows_per_tile, last - row), group * (kv_.head_dim + 16));
   }
-  // The longest tasks first, so that all threads finish together.
-  const auto work = [](const Tile& t) {
-    return (int64_t)(t.last_part - t.first_part) * t.part_pages * t.num_rows;
-  };
-  std::stable_sort(tiles_.begin(), tiles_.end(),
-                   [&](const Tile& a, const Tile& b) { return work(a) > work(b); });
+  for (View& view : views_) lay_tiles(view);
   for (size_t i = 0; i < operations_.size(); ++i) next_task_[i].store(0);
-}
-
-int64_t Program::attention_group() const {
-  for (const Operation& op : operations_)
-    if (auto* attend = std::get_if<Attend>(&op)) return attend->heads / kv_.heads;
-  return 1;
-}
-
-// Rows that attend together: as one task, or, for a row alone, as a task for each chunk of
-// positions or each few blocks of the only chunk, so that threads share even a single sequence
-// evenly.
-void Program::add_tiles(int32_t sequence, int32_t first_row, int32_t num_rows,
-                        int64_t head_floats) {
-  constexpr int32_t kBlocksPerTask = 2;
-  const int32_t blocks = (row_position_[first_row] + num_rows - 1) / kPage + 1;
-  const int32_t chunks = (blocks + kChunkPages - 1) / kChunkPages;
-  if (num_rows > 1 || blocks <= kBlocksPerTask) {
-    tiles_.push_back({sequence, first_row, num_rows, kChunkPages, 0, chunks, -1});
-    return;
-  }
-  const bool is_one_chunk = chunks == 1;
-  const int32_t parts = is_one_chunk ? blocks : chunks, step = is_one_chunk ? kBlocksPerTask : 1;
-  const int64_t part_floats = kv_.heads * head_floats;
-  row_partials_[first_row] = (int64_t)partials_.size();
-  row_parts_[first_row] = parts;
-  for (int32_t part = 0; part < parts; part += step)
-    tiles_.push_back({sequence, first_row, num_rows, is_one_chunk ? 1 : (int32_t)kChunkPages, part,
-                      std::min(part + step, parts), row_partials_[first_row] + part * part_floats});
-  partials_.resize(partials_.size() + parts * part_floats);
 }
 
 void Program::run(int first_segment, int last_segment, const Step& step) {
@@ -329,7 +280,8 @@ bool Program::is_row_local(int index) const {
          !std::holds_alternative<GroupedLinear>(op) && !std::holds_alternative<AttendLatent>(op) &&
          !std::holds_alternative<Compress>(op) && !std::holds_alternative<KeepRows>(op) &&
          !std::holds_alternative<Select>(op) && !std::holds_alternative<CausalConv>(op) &&
-         !std::holds_alternative<DeltaRule>(op);
+         !std::holds_alternative<DeltaRule>(op) &&
+         !(std::holds_alternative<Scale>(op) && std::get<Scale>(op).x == kLogits);
 }
 
 bool Program::needs_barrier(int index) const {
@@ -409,69 +361,27 @@ void Program::execute(const Rope& op, int index, int thread) {
                    angles_[op.table].pairs + row_position_[row] * op.width, shape);
 }
 
-void Program::execute(const AppendKv& op, int index, int thread) {
-  const Range rows = share(num_rows(index), thread, pool_->size());
-  const int64_t width = kv_.heads * kv_.head_dim;
-  const int64_t bytes = kv_page_bytes(kv_.head_dim, kv_.format);
-  for (int64_t row = rows.first; row < rows.last; ++row) {
-    const int64_t position = row_position_[row];
-    const int32_t id = step_.page_tables[row_sequence_[row] * step_.table_width + position / kPage];
-    for (int64_t h = 0; h < kv_.heads; ++h)
-      kernels_->append_kv(buffers_[op.key].floats + row * width + h * kv_.head_dim,
-                          buffers_[op.value].floats + row * width + h * kv_.head_dim, kv_.head_dim,
-                          position % kPage, kv_.format, page(op.layer, id) + h * bytes);
+void Program::glu(float* gate, float* up, int64_t columns, const Glu& how, float* out) const {
+  switch (how.kind) {
+    case GluKind::kSilu:
+      if (how.limit > 0.0f) {
+        layer_kernels().clamp(gate, columns, -INFINITY, how.limit);
+        layer_kernels().clamp(up, columns, -how.limit, how.limit);
+      }
+      return kernels_->swiglu(gate, up, columns, out);
+    case GluKind::kGeluTanh:
+      return layer_kernels().geglu(gate, up, columns, out);
+    case GluKind::kClamped:
+      return layer_kernels().clamped_glu(gate, up, columns, how.limit, out);
   }
 }
 
-void Program::execute(const Attend& op, int index, int thread) {
-  const Activation &query = buffers_[op.query], &out = buffers_[op.out];
-  const int64_t group = op.heads / kv_.heads, tasks = (int64_t)tiles_.size() * kv_.heads;
-  const int64_t bytes = kv_page_bytes(kv_.head_dim, kv_.format);
-  std::vector<const uint8_t*> pages(step_.table_width);
-  for (int64_t task; (task = next_task_[index].fetch_add(1)) < tasks;) {
-    const Tile& tile = tiles_[task / kv_.heads];
-    const int64_t head = task % kv_.heads, first = row_position_[tile.first_row];
-    const int64_t num_pages = (first + tile.num_rows + kPage - 1) / kPage;
-    const int64_t last = std::min<int64_t>(tile.last_part * tile.part_pages, num_pages);
-    for (int64_t p = tile.first_part * tile.part_pages; p < last; ++p)
-      pages[p] =
-          page(op.layer, step_.page_tables[tile.sequence * step_.table_width + p]) + head * bytes;
-    const int64_t offset = tile.first_row * query.columns + head * group * kv_.head_dim;
-    float* partials = tile.partials < 0
-                          ? nullptr
-                          : partials_.data() + tile.partials + head * group * (kv_.head_dim + 16);
-    kernels_->attend(
-        {query.floats + offset, out.floats + offset, query.columns, tile.num_rows, first, group,
-         kv_.head_dim, op.scale, kv_.format, pages.data(), tile.part_pages, tile.first_part,
-         tile.last_part, partials, op.heads * (kv_.head_dim + 16)},
-        scratch_[thread]->data());
-  }
-}
-
-void Program::execute(const MergeParts& op, int index, int thread) {
-  const Range rows = share(num_rows(index), thread, pool_->size());
-  const int64_t width = kv_.head_dim + 16;
-  for (int64_t row = rows.first; row < rows.last; ++row)
-    for (int64_t h = 0; h < op.heads && row_partials_[row] >= 0; ++h)
-      kernels_->merge_parts(
-          partials_.data() + row_partials_[row] + h * width, row_parts_[row], op.heads * width,
-          kv_.head_dim, buffers_[op.out].floats + row * op.heads * kv_.head_dim + h * kv_.head_dim);
-}
-
-void Program::swiglu(float* gate, float* up, int64_t columns, float limit, float* out) const {
-  if (limit > 0.0f) {
-    layer_kernels().clamp(gate, columns, -INFINITY, limit);
-    layer_kernels().clamp(up, columns, -limit, limit);
-  }
-  kernels_->swiglu(gate, up, columns, out);
-}
-
-void Program::execute(const SwiGlu& op, int index, int thread) {
+void Program::execute(const GatedProduct& op, int index, int thread) {
   const Range rows = share(num_rows(index), thread, pool_->size());
   const int64_t n = buffers_[op.out].columns;
   for (int64_t row = rows.first; row < rows.last; ++row) {
-    swiglu(buffers_[op.gate].floats + row * n, buffers_[op.up].floats + row * n, n, op.limit,
-           buffers_[op.out].floats + row * n);
+    glu(buffers_[op.gate].floats + row * n, buffers_[op.up].floats + row * n, n, op.how,
+        buffers_[op.out].floats + row * n);
     quantize_row(op.out, row);
   }
 }

@@ -59,14 +59,26 @@ struct Attend {
   BufferId query, out;
   int64_t layer, heads;
   float scale;
+  Reach reach;
+  float softcap;             // of scores; 0: none
+  bool is_tempered;          // scores are multiplied by the factor of the query's position
+  std::vector<float> sinks;  // per head; empty: none
 };
 struct MergeParts {  // finishes rows whose parts were computed apart
   BufferId out;
   int64_t heads;
+  Reach reach;
+  std::vector<float> sinks;
 };
-struct SwiGlu {
-  BufferId gate, up, out;
+// What gates a product: silu, gelu by tanh, or gpt-oss' clamped one (gates.h).
+enum class GluKind { kSilu, kGeluTanh, kClamped };
+struct Glu {
+  GluKind kind = GluKind::kSilu;
   float limit = 0.0f;  // of the gate from above, of up on both sides; 0: none
+};
+struct GatedProduct {
+  BufferId gate, up, out;
+  Glu how;
 };
 struct Quantize {  // fills the quantised form of a buffer whose floats another operation wrote
   BufferId x;
@@ -159,6 +171,13 @@ struct DeltaRule {
   int64_t key_heads, value_heads, state;
   bool tiled;  // value head h reads key head h % key_heads, not h / (value_heads / key_heads)
 };
+struct Scale {  // in place: factor * x, or cap * tanh(factor * x / cap)
+  BufferId x;   // kLogits: the step's logits
+  float factor, cap;  // cap 0: none
+};
+struct Add {  // out += in
+  BufferId in, out;
+};
 struct Gather {  // the wanted rows only; what follows works on those
   BufferId in, out;
 };
@@ -171,25 +190,32 @@ struct Route {
   std::shared_ptr<Weight> weight;
   Choice choice;
   std::vector<int32_t> table = {};  // the experts of each token id; empty: chosen by score
+  std::vector<float> bias = {};     // of the products; empty: none
 };
-struct ExpertsUp {  // silu(gate) * up, a row of `out` for every pair of a row and its expert
+struct ExpertsUp {  // gate and up of a Glu, a row of `out` for every pair of a row and its expert
   BufferId in, gathered, out;  // gathered: rows in the order of pairs for float products, or none
   std::shared_ptr<Weight> gate, up;
-  float limit = 0.0f;  // as of SwiGlu
+  Glu how;
+  std::vector<float> gate_bias, up_bias;  // (experts, columns of out); empty: none
+  bool weighs = false;                    // products are multiplied by the router's weight
 };
-struct ExpertsDown {  // sums a row's products, each times the router's weight, by ascending expert
+// Sums a row's products by ascending expert, each times the router's weight if it weighs.
+struct ExpertsDown {
   BufferId in, out;
   std::shared_ptr<Weight> weight;
-  bool accumulate;  // begin with what is in `out`
+  bool accumulate;          // begin with what is in `out`
+  std::vector<float> bias;  // (experts, columns of out) of the products; empty: none
+  bool weighs = true;
 };
 struct AddGated {  // out += sigmoid(gate) * in, one gate per row
   BufferId gate, in, out;
 };
 using Operation =
-    std::variant<Embed, RmsNorm, Linear, Rope, AppendKv, Attend, MergeParts, SwiGlu, Quantize,
+    std::variant<Embed, RmsNorm, Linear, Rope, AppendKv, Attend, MergeParts, GatedProduct, Quantize,
                  Gather, Emit, Route, ExpertsUp, ExpertsDown, AddGated, SigmoidGate, GroupedLinear,
                  AppendLatent, AttendLatent, CausalConv, UnitLength, DeltaGates, DeltaRule, Select,
-                 LayerNorm, Compress, KeepRows, Repeat, HyperWeights, Collapse, Expand>;
+                 LayerNorm, Compress, KeepRows, Repeat, HyperWeights, Collapse, Expand,
+                 Scale, Add>;
 
 constexpr BufferId kLogits = -1, kNoBuffer = -2;
 
@@ -229,6 +255,8 @@ class Program {
   void copy_weights();
   void open_cache(int64_t num_pages, int64_t num_slots);
   // angles: (positions, width / 2, 2) cosines and sines of one table; must outlive the next step.
+  // factors: one for each position, of the scores of tempered attention; must outlive the next step.
+  void set_factors(const float* factors, int64_t num_positions);
   void set_angles(int64_t table, const float* angles, int64_t num_positions, int64_t width);
   void run(int first_segment, int last_segment, const Step& step);
   // From now on, adds up how long each operation takes, the wait at its barrier included.
@@ -259,6 +287,14 @@ class Program {
     int32_t sequence, first_row, num_rows, part_pages, first_part, last_part;
     int64_t partials;  // where its partial results are; -1: none
   };
+  struct View {  // how the rows of a step attend that reach equally far
+    Reach reach;
+    int64_t group;  // query heads per KV head
+    std::vector<Tile> tiles;
+    std::vector<int64_t> row_partials;  // per row: where its first part is; -1: none
+    std::vector<int32_t> row_parts;
+    std::vector<float> partials;
+  };
   struct RowGroup {  // consecutive rows of one sequence
     int32_t sequence, first_row, num_rows;
   };
@@ -266,9 +302,11 @@ class Program {
   void check_weights() const;
   void check_states(const Step& step) const;
   std::vector<RowGroup> row_groups(int64_t rows_per_group) const;
-  int64_t attention_group() const;
   void prepare(const Step& step);
-  void add_tiles(int32_t sequence, int32_t first_row, int32_t num_rows, int64_t head_floats);
+  void add_view(const Attend& op);
+  View& view(const Reach& reach);
+  void lay_tiles(View& view);
+  void add_tiles(View& view, int32_t sequence, int32_t first_row, int32_t num_rows);
   void work(int thread, int first, int last);
   bool needs_barrier(int operation) const;
   bool is_row_local(int operation) const;
@@ -280,7 +318,7 @@ class Program {
   void execute(const AppendKv& op, int index, int thread);
   void execute(const Attend& op, int index, int thread);
   void execute(const MergeParts& op, int index, int thread);
-  void execute(const SwiGlu& op, int index, int thread);
+  void execute(const GatedProduct& op, int index, int thread);
   void execute(const Quantize& op, int index, int thread);
   void execute(const Gather& op, int index, int thread);
   void execute(const Emit& op, int index, int thread);
@@ -300,8 +338,10 @@ class Program {
   void execute(const HyperWeights& op, int index, int thread);
   void execute(const Collapse& op, int index, int thread);
   void execute(const Expand& op, int index, int thread);
+  void execute(const Scale& op, int index, int thread);
+  void execute(const Add& op, int index, int thread);
   void compress(const Compress& op, int64_t sequence, int64_t entry, float* out);
-  void swiglu(float* gate, float* up, int64_t columns, float limit, float* out) const;
+  void glu(float* gate, float* up, int64_t columns, const Glu& how, float* out) const;
   int64_t visible(const AttendLatent& op, int64_t row) const;
   void list_rows(const AttendLatent& op, int64_t row, int64_t count,
                  std::vector<const uint8_t*>& cached) const;
@@ -352,15 +392,15 @@ class Program {
     int64_t num_positions = 0, width = 0;
   };
   std::vector<Angles> angles_;
+  const float* factors_ = nullptr;
+  int64_t num_factors_ = 0;
+  bool needs_factors_ = false;
   std::vector<int64_t> rope_widths_;  // what the operations need of each table
   std::vector<double> seconds_;       // per operation; empty: nobody asked
   // The running step.
   Step step_{};
   std::vector<int32_t> row_sequence_, row_position_;
-  std::vector<Tile> tiles_;
-  std::vector<int64_t> row_partials_;  // per row: where its first part is; -1: none
-  std::vector<int32_t> row_parts_;
-  std::vector<float> partials_;
+  std::vector<View> views_;
   Routing routing_;
   std::vector<std::vector<int32_t>> selected_;         // per row: positions, ascending
   std::unique_ptr<std::atomic<int64_t>[]> next_task_;  // per operation

@@ -54,4 +54,21 @@ WAZN_INLINE Floats exp(Floats x) {
   return zero_where_less(mul(p, as_floats(scale)), x, lowest);
 }
 
+// tanh x: Cephes' polynomial in x^2 where |x| < 0.625, else (e^2x - 1) / (e^2x + 1).
+WAZN_INLINE Floats tanh(Floats x) {
+  const Floats square = mul(x, x);
+  Floats p = splat(-5.70498872745e-3f);
+  p = fma(p, square, splat(2.06390887954e-2f));
+  p = fma(p, square, splat(-5.37397155531e-2f));
+  p = fma(p, square, splat(1.33314422036e-1f));
+  p = fma(p, square, splat(-3.33332819422e-1f));
+  const Floats near = fma(mul(p, square), x, x);
+  const Floats power = exp(add(x, x));
+  const Floats far = div(sub(power, splat(1.0f)), add(power, splat(1.0f)));
+  constexpr float kBound = 0.625f, kBelow = 0.62499994f;  // the next float
+  const Floats size = abs(x);
+  return add(zero_where_less(near, sub(zero(), size), splat(-kBelow)),
+             zero_where_less(far, size, splat(kBound)));
+}
+
 }  // namespace

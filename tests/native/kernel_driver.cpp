@@ -33,7 +33,8 @@ enum Operation {
   kConvolve,
   kDelta,
   kPool,
-  kActivate
+  kActivate,
+  kGate
 };
 
 struct Packed {
@@ -149,11 +150,14 @@ Data rope(const Case& c) {
   return out;
 }
 
-// query rows (the last positions), query heads, size of a head, KV format; queries, keys and values
-// of every position, scale. What the rows get, then the pages. A single row goes chunk by chunk.
+// query rows (the last positions), query heads, size of a head, KV format, window, chunk; queries,
+// keys and values of every position, scale, cap of scores, sinks or nothing. What the rows get,
+// then the pages. A single row goes chunk by chunk.
 Data attend(const Case& c) {
   const int64_t rows = c[0], group = c[1], dim = c[2];
   const auto format = (wazn::KvFormat)c[3];
+  const wazn::Reach reach = {c[4], c[5]};
+  const float* sinks = c.arrays.at(5).empty() ? nullptr : c.array<float>(5);
   const int64_t positions = c.arrays.at(1).size() / (4 * dim);
   const int64_t bytes = wazn::kv_page_bytes(dim, format);
   const int64_t num_pages = (positions + wazn::kPage - 1) / wazn::kPage;
@@ -170,14 +174,17 @@ Data attend(const Case& c) {
     const int64_t first = positions - rows + r, count = rows - r < tile ? rows - r : tile;
     const int64_t seen = (first + count + wazn::kPage - 1) / wazn::kPage;
     const int64_t chunks = (seen + wazn::kChunkPages - 1) / wazn::kChunkPages;
-    kernels().attend({c.array<float>(0) + r * stride, out.data() + r * stride, stride, count, first,
-                      group, dim, c.number(3), format, pages.data(), wazn::kChunkPages, 0, chunks,
-                      rows == 1 ? partials.data() : nullptr, group * part},
-                     scratch());
+    const int64_t first_chunk = wazn::first_seen(reach, first) / (wazn::kPage * wazn::kChunkPages);
+    kernels().attend(
+        {c.array<float>(0) + r * stride, out.data() + r * stride, stride, count, first, group, dim,
+         c.number(3), format, pages.data(), wazn::kChunkPages, first_chunk, chunks,
+         rows == 1 ? partials.data() : nullptr, group * part, reach, c.number(4), sinks},
+        scratch());
+    for (int64_t h = 0; rows == 1 && h < group; ++h)
+      kernels().merge_parts({partials.data() + h * part, chunks - first_chunk, group * part, dim,
+                             sinks ? sinks + h : nullptr},
+                            out.data() + h * dim);
   }
-  for (int64_t h = 0; rows == 1 && h < group; ++h)
-    kernels().merge_parts(partials.data() + h * part, num_chunks, group * part, dim,
-                          out.data() + h * dim);
   Data result;
   append(result, out.data(), out.size());
   append(result, cache.data(), cache.size());
@@ -214,6 +221,8 @@ Data answer(const Case& c) {
       return pool(c);
     case kActivate:
       return activate(c);
+    case kGate:
+      return gate(c);
   }
   std::fprintf(stderr, "there is no operation %lld\n", (long long)c.operation);
   std::exit(2);

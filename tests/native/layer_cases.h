@@ -105,6 +105,15 @@ Data pool(const Case& c) {
   return out;
 }
 
+// columns; gate and up, limit. The product by gelu, then the clamped one.
+Data gate(const Case& c) {
+  Data out(c[0] * 8);
+  const float *gate = c.array<float>(0), *up = c.array<float>(1);
+  layers().geglu(gate, up, c[0], (float*)out.data());
+  layers().clamped_glu(gate, up, c[0], c.number(2), (float*)out.data() + c[0]);
+  return out;
+}
+
 // columns; x. Then the sigmoid of x times x.
 Data activate(const Case& c) {
   Data out(c[0] * 8);

@@ -22,9 +22,10 @@ def new_program(
 
 def choice(**changes: Any) -> dict[str, Any]:
     """The options of a router: what ``changes`` says, and otherwise the plainest."""
-    plain = {"normalize": False, "scoring": "softmax", "bias": None, "table": None}
-    groups = {"groups": 1, "top_groups": 1, "sums_two": False}
-    return plain | groups | {"scale": 1.0, "least_sum": 0.0} | changes
+    plain = {"normalize": False, "scoring": "softmax", "scale": 1.0, "sums_two": False}
+    plain |= dict.fromkeys(("bias", "logit_bias", "table")) | {"groups": 1, "top_groups": 1}
+    plain |= {"least_sum": 0.0, "softcap": 0.0, "by_logits": False, "on_input": False}
+    return plain | changes
 
 
 def random_raw(

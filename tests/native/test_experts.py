@@ -28,6 +28,19 @@ class Layer:
     formats: list[Format]
     top_k: int
     normalize: bool = True
+    kind: str = "silu"
+    limit: float = 0.0
+    biases: list[Floats] | None = None  # of gate, up and down: (experts, rows)
+    router_bias: Floats | None = None
+
+    def add_biases(self, rng: np.random.Generator) -> None:
+        shapes = [(len(self.raws), len(raw)) for raw in self.raws[0]]
+        self.biases = [rng.normal(0, 0.5, shape).astype(np.float32) for shape in shapes]
+        self.router_bias = rng.normal(0, 1, len(self.raws)).astype(np.float32)
+
+    def flat_biases(self) -> list[Floats | None]:
+        """As the program takes them."""
+        return [None] * 3 if self.biases is None else [bias.reshape(-1) for bias in self.biases]
 
     @classmethod
     def random(
@@ -66,20 +79,31 @@ class Layer:
         def product(which: int, expert: int, rows: Floats) -> Floats:
             raw, format = self.raws[expert][which], self.formats[which]
             if exact or format in FLOATS:
-                return reference.linear_float(dequantize(raw, format), rows)
-            return reference.linear(raw, format, reference.quantize(rows))
+                made = reference.linear_float(dequantize(raw, format), rows)
+            else:
+                made = reference.linear(raw, format, reference.quantize(rows))
+            return made if self.biases is None else made + self.biases[which][expert]
 
         def network(expert: int) -> reference.Network:
             def run(rows: Floats) -> Floats:
-                inner = reference.swiglu(product(0, expert, rows), product(1, expert, rows))
+                inner = self.gate(product(0, expert, rows), product(1, expert, rows))
                 return product(2, expert, inner)
 
             return run
 
-        scores = reference.softmax(reference.linear_float(self.router, x))
+        logits = reference.linear_float(self.router, x)
+        logits = logits if self.router_bias is None else logits + self.router_bias
+        scores = reference.softmax(logits)
         choice = reference.choose(scores, self.top_k, normalize=self.normalize)
         networks = [network(expert) for expert in range(len(self.raws))]
         return reference.experts(x, choice, networks, start)
+
+    def gate(self, gate: Floats, up: Floats) -> Floats:
+        if self.kind == "silu":
+            return reference.swiglu(gate, up)
+        if self.kind == "gelu_tanh":
+            return reference.geglu(gate, up)
+        return reference.clamped_glu(gate, up, self.limit)
 
 
 def computed(
@@ -99,9 +123,12 @@ def computed(
         gathered = program.buffer(x.shape[1], "none", layer.top_k)
     out = program.buffer(down.rows, "none")
     program.quantize(source)
-    program.route(source, router, scores, layer.top_k, programs.choice(normalize=layer.normalize))
-    program.experts_up(source, gathered, gate, up, inner)
-    program.experts_down(inner, down, out, start is not None)
+    options = programs.choice(normalize=layer.normalize, logit_bias=layer.router_bias)
+    program.route(source, router, scores, layer.top_k, options)
+    *biases, last = layer.flat_biases()
+    up_biases = biases[0], biases[1]
+    program.experts_up(source, gathered, gate, up, inner, layer.kind, layer.limit, up_biases)
+    program.experts_down(inner, down, out, start is not None, last)
     program.open_cache(64)
     program.floats(source)[: len(x)] = x
     program.floats(out)[: len(x)] = np.nan if start is None else start
@@ -162,10 +189,27 @@ def test_experts_equal_their_twin(
     assert_same_bits(found, layer.expected(x, start, exact=exact))
 
 
+@pytest.mark.parametrize("kind", ["silu", "gelu_tanh", "clamped"])
+@given(seed=seeds, rows=st.integers(1, 64), threads=st.integers(1, 3), exact=st.booleans())
+@settings(max_examples=8, deadline=None)
+def test_gates_and_biases_equal_their_twins(
+    kind: str, seed: int, rows: int, threads: int, exact: bool
+) -> None:
+    rng = np.random.default_rng(seed)
+    formats = FORMATS[int(rng.choice([0, 2, 3, 4]))]
+    layer = Layer.random(rng, formats, count=int(rng.integers(2, 9)), width=96)
+    layer.kind, layer.limit = kind, 1.5 if kind == "clamped" else 0.0
+    layer.add_biases(rng)
+    x, start = rows_of(rng, rows), rows_of(rng, rows)
+    found = computed(layer, x, start, threads=threads, exact=exact)
+    assert_same_bits(found, layer.expected(x, start, exact=exact))
+
+
 def test_rows_that_fill_no_panel_are_padded_for_each_expert() -> None:
     rng = np.random.default_rng(3)
     formats = [Format.Q4_0, Format.Q8_0, Format.F16]
     layer = Layer.random(rng, formats, count=4, hidden=64, width=41)
+    layer.add_biases(rng)
     for rows in (1, 7, 30):
         x, start = rows_of(rng, rows), rows_of(rng, rows)
         assert_same_bits(computed(layer, x, start), layer.expected(x, start))
@@ -221,6 +265,18 @@ def test_stacks_and_buffers_that_do_not_fit_are_refused() -> None:
         program.experts_up(source, native.NO_BUFFER, router, up, narrow)
     with pytest.raises(ValueError, match="differ in shape"):
         program.experts_up(source, native.NO_BUFFER, gate, down, narrow)
+    short = np.zeros(7, np.float32)
+    pairs = program.buffer(96, "narrow", 2)
+    with pytest.raises(ValueError, match="biases of experts have the wrong length"):
+        program.experts_up(source, -2, gate, up, pairs, "silu", 0.0, (short, None))
+    with pytest.raises(ValueError, match="biases of experts have the wrong length"):
+        program.experts_down(pairs, down, program.buffer(64, "none"), False, short)
+    with pytest.raises(ValueError, match="no gate tanh"):
+        program.experts_up(source, -2, gate, up, pairs, "tanh")
+    with pytest.raises(ValueError, match="has a limit"):
+        program.experts_up(source, -2, gate, up, pairs, "clamped")
+    with pytest.raises(ValueError, match="router's bias"):
+        program.route(source, router, scores, 2, programs.choice(logit_bias=short))
     with pytest.raises(ValueError, match="one matrix"):
         program.linear(source, [(gate, None, narrow, False)])
     with pytest.raises(ValueError, match="does not fit its layout"):

@@ -1,5 +1,7 @@
 """Every kernel against its NumPy twin, bit for bit."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,7 +11,6 @@ from tests.native import programs
 from tests.native.programs import Floats
 from wazn import native
 from wazn.models import reference
-from wazn.models.reference import Cached
 from wazn.weights.formats import Format, dequantize
 
 FLOATS = (Format.F32, Format.F16, Format.BF16)
@@ -153,20 +154,28 @@ def test_rms_norm_equals_its_twin(seed: int, rows: int, columns: int, heads: int
     assert_same_bits(result, expected.reshape(rows, -1))
 
 
+GATES: dict[str, Callable[[Floats, Floats], Floats]] = {
+    "silu": reference.swiglu,
+    "gelu_tanh": reference.geglu,
+    "clamped": lambda gate, up: reference.clamped_glu(gate, up, 7.0),
+}
+
+
+@pytest.mark.parametrize("kind", GATES)
 @given(seed=seeds, rows=st.integers(1, 5), columns=st.integers(1, 100))
 @settings(max_examples=40, deadline=None)
-def test_swiglu_equals_its_twin(seed: int, rows: int, columns: int) -> None:
+def test_gated_products_equal_their_twins(kind: str, seed: int, rows: int, columns: int) -> None:
     rng = np.random.default_rng(seed)
-    gate = rng.normal(0, 30, (rows, columns)).astype(np.float32)
-    up = rng.normal(0, 1, (rows, columns)).astype(np.float32)
+    gate, up = rng.normal(0, 1, (2, rows, columns)).astype(np.float32)
+    gate *= rng.choice([0.1, 3, 30], (rows, 1)).astype(np.float32)
+    up *= rng.choice([1, 20], (rows, 1)).astype(np.float32)
     program = programs.new_program()
-    buffers = [program.buffer(columns, "none") for _ in range(3)]
-    program.swiglu(*buffers)
+    first, second, out = (program.buffer(columns, "none") for _ in range(3))
+    program.gated_product(first, second, out, kind, 7.0 if kind == "clamped" else 0.0)
     program.open_cache(64)
-    program.floats(buffers[0])[:rows] = gate
-    program.floats(buffers[1])[:rows] = up
+    programs.fill(program, (first, second), (gate, up))
     programs.run(program, rows)
-    assert_same_bits(program.floats(buffers[2])[:rows].copy(), reference.swiglu(gate, up))
+    assert_same_bits(program.floats(out)[:rows].copy(), GATES[kind](gate, up))
 
 
 @pytest.mark.parametrize("interleaved", [False, True])
@@ -186,52 +195,6 @@ def test_rope_equals_its_twin(interleaved: bool) -> None:
     assert_same_bits(program.floats(buffer)[:7].copy(), expected.reshape(7, 96))
 
 
-@pytest.mark.parametrize("kv", ["float32", "float16", "int8"])
-@given(
-    seed=seeds,
-    chunks=st.lists(st.integers(1, 60) | st.just(1), min_size=1, max_size=6),
-    before=st.sampled_from([0, 1, 500, 1100]),
-    group=st.sampled_from([1, 3, 5]),
-)
-@settings(max_examples=8, deadline=None)
-def test_attention_equals_its_twin_however_the_rows_arrive(
-    kv: str, seed: int, chunks: list[int], before: int, group: int
-) -> None:
-    rng = np.random.default_rng(seed)
-    arrivals = [60] * (before // 60) + chunks
-    kv_heads, dim, length = 2, 16, sum(arrivals)
-    query = rng.normal(0, 2, (length, kv_heads * group * dim)).astype(np.float32)
-    key, value = rng.normal(0, 2, (2, length, kv_heads * dim)).astype(np.float32)
-    program = programs.new_program(threads=2, heads=kv_heads, dim=dim, kv=kv)
-    q, out = (program.buffer(query.shape[1], "none") for _ in range(2))
-    k, v = (program.buffer(key.shape[1], "none") for _ in range(2))
-    program.append_kv(k, v, 0)
-    program.attend(q, out, 0, kv_heads * group, 0.25)
-    program.open_cache(64)
-    results, start = [], 0
-    for chunk in arrivals:
-        rows = slice(start, start + chunk)
-        for buffer, source in ((q, query), (k, key), (v, value)):
-            program.floats(buffer)[:chunk] = source[rows]
-        (programs.run if start == 0 else programs.run_again)(program, chunk, start)
-        results.append(program.floats(out)[:chunk].copy())
-        start += chunk
-    queries = query.reshape(length, kv_heads, group, dim)
-    for row in {*rng.choice(length, min(length, 4), replace=False).tolist(), length - 1}:
-        expected = np.stack(
-            [
-                reference.attend(queries[row, h], cached(key, value, kv, row + 1, h, dim), 0.25)
-                for h in range(kv_heads)
-            ]
-        )
-        assert_same_bits(np.concatenate(results)[row], expected.reshape(-1))
-
-
-def cached(key: Floats, value: Floats, kv: str, length: int, head: int, dim: int) -> Cached:
-    at = slice(head * dim, (head + 1) * dim)
-    return Cached.of(key[:length, at], value[:length, at], kv)
-
-
 def test_fma_rounds_once() -> None:
     a = np.array([1 + 2**-12], np.float32)
     c = np.array([-(1 + 2**-11)], np.float32)
@@ -248,3 +211,16 @@ def test_fma_rounds_once() -> None:
 def test_exp_is_close_to_the_exact_value(x: float) -> None:
     value = float(reference.exp(np.array([x], np.float32))[0])
     assert value == pytest.approx(float(np.exp(np.float64(x))), rel=3e-7)
+
+
+@given(st.floats(-50, 50, width=32))
+def test_tanh_is_close_to_the_exact_value(x: float) -> None:
+    value = float(reference.tanh(np.array([x], np.float32))[0])
+    assert value == pytest.approx(float(np.tanh(np.float64(x))), rel=3e-7)
+
+
+@given(st.floats(-30, 30, width=32))
+def test_gelu_is_close_to_the_exact_value(x: float) -> None:
+    value = float(reference.geglu(np.array([x], np.float32), np.ones(1, np.float32))[0])
+    inner = np.sqrt(2 / np.pi) * (x + 0.044715 * float(x) ** 3)
+    assert value == pytest.approx(x * 0.5 * (1 + np.tanh(inner)), rel=2e-6, abs=1e-7)

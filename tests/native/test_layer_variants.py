@@ -10,6 +10,7 @@ from tests.native.driver import Driver, case
 from tests.native.test_variants import KV_FORMATS, assert_same_bits, floats
 from tests.native.test_variants import kernels as kernels
 from wazn.models import layer_reference as twin
+from wazn.models import reference
 from wazn.models.reference import Floats
 
 pytestmark = pytest.mark.timeout(900)
@@ -65,6 +66,10 @@ def test_work_on_a_row_equals_its_twins(kernels: Driver) -> None:
         expected.append(twin.layer_norm(x, weight, bias, 1e-6))
         cases.append(case("activate", [columns], x))
         expected.append(np.concatenate([twin.sqrt_softplus(x), twin.sigmoid_gate(x, x)]))
+        cases.append(case("gate", [columns], x, weight, number(2.5)))
+        expected.append(
+            np.concatenate([reference.geglu(x, weight), reference.clamped_glu(x, weight, 2.5)])
+        )
         values, gates, biases = rng.normal(0, 3, (3, 7, columns)).astype(np.float32)
         cases.append(case("pool", [7, columns], values, gates, biases))
         expected.append(twin.pool(values, gates + biases))

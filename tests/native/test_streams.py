@@ -138,7 +138,7 @@ def test_a_limit_holds_the_gate_from_above_and_what_it_gates_on_both_sides() -> 
     gate, up = rng.normal(0, 4, (2, 3, 20)).astype(np.float32)
     program = programs.new_program()
     buffers = [program.buffer(20, "none") for _ in range(3)]
-    program.swiglu(buffers[0], buffers[1], buffers[2], 1.5)
+    program.gated_product(buffers[0], buffers[1], buffers[2], "silu", 1.5)
     program.open_cache(64)
     programs.fill(program, buffers[:2], [gate, up])
     programs.run(program, 3)

@@ -8,6 +8,7 @@ REQUIRE_KERNEL_TARGETS is set, as in CI; a tool that is missing there is a failu
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +19,7 @@ from tests.native.driver import Driver, case
 from tests.native.programs import Floats
 from wazn import native
 from wazn.models import reference
+from wazn.models.attention import PLAIN, AttentionKind
 from wazn.models.reference import Cached, Integers
 from wazn.weights.formats import Format, dequantize
 
@@ -233,29 +235,38 @@ def test_rope_equals_its_twin(kernels: Driver, interleaved: bool) -> None:
     assert_same_bits(floats(answer), reference.rope(x, angles, interleaved=interleaved), "x")
 
 
+ATTENTIONS = (PLAIN, AttentionKind(window=70), AttentionKind(chunk=50, softcap=2.0))
+
+
 @pytest.mark.parametrize("kv", KV_FORMATS)
-def test_attention_equals_its_twin(kernels: Driver, kv: str) -> None:
+@pytest.mark.parametrize("kind", ATTENTIONS, ids=["plain", "window and sinks", "chunk and cap"])
+def test_attention_equals_its_twin(kernels: Driver, kv: str, kind: AttentionKind) -> None:
     rng = np.random.default_rng(6)
-    scale = np.array([0.25], np.float32)
     shapes = [(1, 1, 16, 1), (5, 3, 32, 63), (24, 1, 16, 64), (9, 24, 16, 65), (30, 7, 48, 200)]
-    cases = []
+    cases, kinds = [], []
     for rows, group, dim, positions in [*shapes, (1, 3, 16, 1100), (3, 2, 16, 600)]:
         query = rng.normal(0, 2, (min(rows, positions), group, dim)).astype(np.float32)
         key, value = rng.normal(0, 2, (2, positions, dim)).astype(np.float32)
         value[rng.random(value.shape) < 0.05] *= 1e-6  # small ones are subnormal in float16
         cases.append((query, key, value))
-    number = KV_FORMATS.index(kv)
-    answers = kernels.run(
-        [case("attend", [len(q), *q.shape[1:], number], q, k, v, scale) for q, k, v in cases]
-    )
-    for (query, key, value), answer in zip(cases, answers, strict=True):
+        sinks = rng.normal(0, 2, group).astype(np.float32) if kind.window else None
+        kinds.append(replace(kind, sinks=sinks))
+    answers = kernels.run([attend_case(*c, kv, k) for c, k in zip(cases, kinds, strict=True)])
+    for (query, key, value), how, answer in zip(cases, kinds, answers, strict=True):
         cached = Cached.of(key, value, kv)
         assert answer[query.nbytes :] == pages_of(cached, kv)
         for r, row in enumerate(query):
             seen = cached.part(0, len(key) - len(query) + r + 1)
             result = floats(answer[: query.nbytes]).reshape(query.shape)[r]
-            expected = reference.attend(row, seen, 0.25)
+            expected = reference.attend(row, seen, 0.25, how)
             assert_same_bits(result.reshape(-1), expected, f"{len(key)} positions, row {r}")
+
+
+def attend_case(query: Floats, key: Floats, value: Floats, kv: str, how: AttentionKind) -> bytes:
+    reach = how.window or 0, how.chunk or 0
+    parameters = [len(query), *query.shape[1:], KV_FORMATS.index(kv), *reach]
+    numbers = (np.array([x], np.float32) for x in (0.25, how.softcap or 0.0))
+    return case("attend", parameters, query, key, value, *numbers, how.sinks)
 
 
 def pages_of(cached: Cached, kv: str) -> bytes:
@@ -274,7 +285,7 @@ def pages_of(cached: Cached, kv: str) -> bytes:
     return b"".join(pages)
 
 
-@pytest.mark.parametrize("file", ["machine", "memory", "pack", "pool", "program"])
+@pytest.mark.parametrize("file", ["attend", "machine", "memory", "pack", "pool", "program"])
 def test_the_rest_of_the_core_compiles_for_arm(file: str) -> None:
     target = driver.TARGETS["emulated neon_dotprod"]
     if reason := target.missing():

@@ -9,7 +9,7 @@ from tests.native.programs import random_raw
 from tests.weights.build import GGUFFile, GGUFTensor
 from wazn.errors import BadFile
 from wazn.weights import packed
-from wazn.weights.arranged import Arranged, Arrangement, Flat, Rows, Transposed, runs
+from wazn.weights.arranged import Arranged, Arrangement, Columns, Flat, Rows, Transposed, runs
 from wazn.weights.formats import Format, dequantize
 from wazn.weights.gguf import GGUF
 from wazn.weights.loss import Loss
@@ -82,6 +82,22 @@ def test_transposes_keep_values_to_the_last_bit(container: GGUF, format: Format)
             np.testing.assert_array_equal(found, expected[start:stop])
 
 
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("columns", [Columns(1, None, 2), Columns(0, 24), Columns(24)])
+def test_some_columns_can_be_transposed(container: GGUF, format: Format, columns: Columns) -> None:
+    with container:
+        pieces, _ = runs(container.tensors[format.name], 3, (4, 0))
+        arranged = Arranged(container, {"turned": Transposed(pieces, columns)})
+        info = arranged.tensors["turned"]
+        values = dequantize(container.read(format.name), format).reshape(3, 4, COLUMNS)
+        expected = values[..., slice(*columns)].transpose(0, 2, 1)
+        assert info.shape == expected.shape
+        count = info.rows
+        for start, stop in ((0, count), (count - 1, count), (20, count // 2)):
+            found = dequantize(arranged.read("turned", start, stop), info.format)
+            np.testing.assert_array_equal(found, expected.reshape(count, 4)[start:stop])
+
+
 def test_vectors_are_taken_apart_element_by_element_and_made_of_any_tensor(
     container: GGUF,
 ) -> None:
@@ -91,6 +107,7 @@ def test_vectors_are_taken_apart_element_by_element_and_made_of_any_tensor(
             "first": Rows(first),
             "second": Rows(second),
             "flat": Flat("deep"),
+            "odd": Flat("deep", Columns(1, None, 2)),
         }
         names = {name: name for name in tensors}
         packing = packed.Packing(Arranged(container, tensors), names, Loss())
@@ -98,6 +115,8 @@ def test_vectors_are_taken_apart_element_by_element_and_made_of_any_tensor(
     assert weights.vector("first").tolist() == [0, 3, 6, 9]
     assert weights.vector("second").tolist() == [1, 2, 4, 5, 7, 8, 10, 11]
     assert weights.vector("flat").tolist() == list(range(12))
+    columns = 4  # of the innermost dimension
+    assert weights.vector("odd").tolist() == [i for i in range(12) if i % columns % 2]
 
 
 @pytest.mark.parametrize(

@@ -7,15 +7,29 @@ experts (Shazeer 2017).
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
 from wazn import native
 from wazn.errors import BadFile
+from wazn.models.attention import PLAIN, AttentionKind
 from wazn.models.config import Config
 from wazn.models.expert_config import ExpertConfig
 from wazn.models.latent import LayerNorm, PerHead
-from wazn.models.recorder import LOGITS, Choice, ExpertWeights, Recorder, Rotation, Tensor
+from wazn.models.recorder import (
+    LOGITS,
+    SILU,
+    Choice,
+    ExpertBiases,
+    ExpertNetworks,
+    ExpertWeights,
+    Gate,
+    Recorder,
+    Rotation,
+    Tensor,
+)
 from wazn.weights.packed import PackedWeights
 
 
@@ -58,30 +72,35 @@ class Norm:
         )
 
 
-class Router:
-    """Scores of W x, W of shape (experts, in); a token goes to the experts with the most of it.
+class RouterParts(NamedTuple):
+    """What a router may have besides its matrix.
 
-    ``bias`` (experts,) is added for the choice only, not to the weights. ``table`` names the
-    experts of each token id in place of a choice.
+    ``logit_bias`` (experts,) is added to the products; ``choice_bias`` (experts,) to the scores,
+    for the choice only and not for the weights. ``table`` (vocab * per token,) names the experts
+    of each token id in place of a choice.
     """
 
+    logit_bias: NDArray[np.float32] | None = None
+    choice_bias: NDArray[np.float32] | None = None
+    table: NDArray[np.int32] | None = None
+
+
+class Router:
+    """Scores of W x, W of shape (experts, in); a token goes to the experts with the most of it."""
+
     def __init__(
-        self,
-        name: str,
-        weight: native.Weight,
-        experts: ExpertConfig,
-        bias: NDArray[np.float32] | None = None,
-        table: NDArray[np.int32] | None = None,
+        self, name: str, weight: native.Weight, experts: ExpertConfig, parts: RouterParts
     ) -> None:
         if weight.rows != experts.count:
             raise BadFile(
                 f"tensor {name} has {weight.rows} rows where the model has {experts.count} experts"
             )
-        if bias is not None and len(bias) != experts.count:
-            raise BadFile(f"the bias of {name} has {len(bias)} elements, not {experts.count}")
+        for bias in parts[:2]:
+            if bias is not None and len(bias) != experts.count:
+                raise BadFile(f"the bias of {name} has {len(bias)} elements, not {experts.count}")
         self._name = name
         self._weight = weight
-        self._bias = bias
+        self._bias = parts.choice_bias
         self._choice = Choice(
             experts.per_token,
             experts.normalize,
@@ -90,8 +109,12 @@ class Router:
             experts.top_groups,
             experts.sums_two,
             experts.scale,
-            table,
+            parts.table,
+            parts.logit_bias,
             experts.least_sum,
+            experts.softcap,
+            experts.by_logits,
+            experts.on_input,
         )
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -106,9 +129,12 @@ class Router:
 
 
 class Experts:
-    """y = sum over a token's experts e of weight_e * down_e(silu(gate_e x) * (up_e x))."""
+    """y = sum over a token's experts e of weight_e * down_e(silu(gate_e x) * (up_e x)), or with
+    another gate; each product has a bias if the checkpoint has one."""
 
-    def __init__(self, name: str, weights: ExpertWeights, experts: ExpertConfig) -> None:
+    def __init__(
+        self, name: str, weights: ExpertWeights, biases: ExpertBiases, experts: ExpertConfig
+    ) -> None:
         width, hidden = experts.intermediate_size, weights.gate.columns
         shapes = [(w.count, w.rows, w.columns) for w in weights]
         wanted = (experts.count, width, hidden)
@@ -117,18 +143,24 @@ class Experts:
                 f"the matrices of {name} have the shapes {', '.join(map(str, shapes))}, which do "
                 f"not fit {experts.count} experts of width {width}"
             )
+        for bias, weight in zip(biases, weights, strict=True):
+            if bias is not None and len(bias) != experts.count * weight.rows:
+                raise BadFile(
+                    f"the biases of {name} have {len(bias)} elements where {experts.count} experts "
+                    f"have {weight.rows} rows each"
+                )
         self._name = name
         self._weights = weights
+        self._biases = biases
 
-    def __call__(self, x: Tensor, chosen: Tensor, limit: float = 0.0) -> Tensor:
-        """``limit`` as of ``silu``."""
+    def __call__(self, x: Tensor, chosen: Tensor, gate: Gate = SILU) -> Tensor:
         if x.columns != self._weights.gate.columns:
             raise BadFile(
                 f"{self._name} takes {self._weights.gate.columns} columns where the model's shape "
                 f"needs {x.columns}"
             )
-        inputs = x, chosen
-        return x.recorder.node("experts", x.columns, inputs, number=limit, detail=self._weights)
+        networks = ExpertNetworks(self._weights, self._biases, gate)
+        return x.recorder.node("experts", x.columns, (x, chosen), detail=networks)
 
 
 class Layer:
@@ -156,27 +188,24 @@ class Layer:
         return PerHead(full, self._weights.stack(full))
 
     def router(self, name: str, table: NDArray[np.int32] | None = None) -> Router:
-        """The router ``name`` of the layer's experts, with its bias if the checkpoint has one.
+        """The router ``name`` of the layer's experts, with the biases that the checkpoint has.
 
         ``table`` (vocab * per token,) names the experts of each token id.
         """
         full = f"{self._prefix}{name}.weight"
-        bias = f"{self._prefix}{name}.e_score_correction_bias"
-        return Router(
-            full,
-            self._weights.matrix(full),
-            self._experts,
-            self._weights.vector(bias) if bias in self._weights else None,
+        parts = RouterParts(
+            self._vector_if_any(f"{name}.bias"),
+            self._vector_if_any(f"{name}.e_score_correction_bias"),
             table,
         )
+        return Router(full, self._weights.matrix(full), self._experts, parts)
 
     def experts(self, name: str) -> Experts:
-        """The SwiGLU networks ``name``, one for each expert."""
-        full = self._prefix + name
-        stacks = (
-            self._weights.stack(f"{full}.{matrix}_proj.weight") for matrix in ("gate", "up", "down")
-        )
-        return Experts(full, ExpertWeights(*stacks), self._experts)
+        """The gated networks ``name``, one for each expert, with biases if there are some."""
+        full, matrices = self._prefix + name, ("gate", "up", "down")
+        stacks = (self._weights.stack(f"{full}.{matrix}_proj.weight") for matrix in matrices)
+        biases = (self._vector_if_any(f"{name}.{matrix}_proj.bias") for matrix in matrices)
+        return Experts(full, ExpertWeights(*stacks), ExpertBiases(*biases), self._experts)
 
     @property
     def has_experts(self) -> bool:
@@ -207,6 +236,9 @@ class Layer:
         """The tensor ``name`` as a vector."""
         return self._weights.vector(self._prefix + name)
 
+    def _vector_if_any(self, name: str) -> NDArray[np.float32] | None:
+        return self.vector(name) if self.has(name) else None
+
 
 def embed(recorder: Recorder, table: native.Weight) -> Tensor:
     """Rows of the embedding table for the batch's token ids."""
@@ -228,12 +260,26 @@ def silu(x: Tensor, limit: float = 0.0) -> Tensor:
     return x.recorder.node("silu", x.columns, (x,), number=limit)
 
 
+def gelu_tanh(x: Tensor) -> Tensor:
+    """x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x^3))) (Hendrycks and Gimpel 2016); only as
+    the gate of a product."""
+    return x.recorder.node("gelu_tanh", x.columns, (x,))
+
+
+def scaled(x: Tensor, factor: float, cap: float = 0.0) -> Tensor:
+    """factor * x, or with a cap cap * tanh(factor * x / cap) (Bello 2017)."""
+    heads = LOGITS if x.heads == LOGITS else 0
+    return x.recorder.node("scale", x.columns, (x,), number=factor, heads=heads, detail=float(cap))
+
+
 def sigmoid(x: Tensor) -> Tensor:
     """1 / (1 + e^-x) of one column; only as the gate of what is added to a residual."""
     return x.recorder.node("sigmoid", x.columns, (x,))
 
 
-def attend(query: Tensor, key: Tensor, value: Tensor, config: Config) -> Tensor:
+def attend(
+    query: Tensor, key: Tensor, value: Tensor, config: Config, how: AttentionKind = PLAIN
+) -> Tensor:
     """Causal attention of grouped query heads over the KV cache, which gains key and value."""
     expected = config.num_heads * config.head_dim, config.num_kv_heads * config.head_dim
     if (query.columns, key.columns) != expected or value.columns != key.columns:
@@ -242,12 +288,15 @@ def attend(query: Tensor, key: Tensor, value: Tensor, config: Config) -> Tensor:
             f"columns do not fit {config.num_heads} query and {config.num_kv_heads} KV heads of "
             f"{config.head_dim}"
         )
+    if how.sinks is not None and len(how.sinks) != config.num_heads:
+        raise BadFile(f"{config.num_heads} attention heads cannot have {len(how.sinks)} sinks")
     return query.recorder.node(
         "attend",
         query.columns,
         (query, key, value),
-        number=float(config.head_dim) ** -0.5,
+        number=float(config.head_dim) ** -0.5 if how.scale is None else how.scale,
         heads=config.num_heads,
+        detail=how,
     )
 
 

@@ -110,8 +110,9 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def _open_gguf(path: Path, weights: Weights) -> Checkpoint:
     file = GGUF(path)
-    container, metadata = _stacked(file), file.metadata
+    metadata = file.metadata
     family = _family(str(metadata.get("general.architecture")), path, gguf=True)
+    container = _stacked(file, family)
     names = used_tensors(container.tensors, is_gguf=True)
     config = configuration.from_gguf(
         metadata,
@@ -140,7 +141,7 @@ def _open_huggingface(path: Path, weights: Weights) -> Checkpoint:
     unread = {
         name: info.dtype for name, info in files.elements.infos.items() if name not in made.tensors
     }
-    container = _stacked(made)
+    container = _stacked(made, family)
     names = used_tensors(container.tensors, is_gguf=False)
     config = configuration.from_huggingface(values, where, _vocab_size(container, names, path))
     if values.get("tie_word_embeddings"):
@@ -161,8 +162,10 @@ def _text_values(values: dict[str, Any], path: Path) -> dict[str, Any]:
     return {**values, **nested}
 
 
-def _stacked(container: Container) -> Container:
+def _stacked(container: Container, family: type[Decoder]) -> Container:
     """The container with the matrices of experts stacked."""
+    if apart := family.apart(container.tensors):
+        container = Arranged(container, apart)
     stacks = find_stacks(container.tensors)
     return Stacked(container, stacks) if stacks else container
 

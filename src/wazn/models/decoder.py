@@ -63,6 +63,12 @@ class Decoder(ABC):
         """The arrangement the block wants of tensors under their Hugging Face names."""
         return Arrangements({}, frozenset())
 
+    @classmethod
+    def apart(cls, tensors: Mapping[str, TensorInfo]) -> dict[str, Arrangement]:
+        """Tensors under their Hugging Face names that files of the family keep fused or transposed
+        in ways of its own, of ``tensors`` under the names of the files."""
+        return {}
+
     def record(self, weights: PackedWeights) -> Recorder:
         """The whole model, once, on symbolic tensors."""
         recorder = Recorder()

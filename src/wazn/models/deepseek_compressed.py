@@ -12,7 +12,7 @@ from wazn.models.compressed import Compressor, Seen, attend_window, compress, se
 from wazn.models.compressed_config import CompressedConfig
 from wazn.models.config import Config
 from wazn.models.decoder import Arrangements, Decoder
-from wazn.models.recorder import Rotation, Tensor
+from wazn.models.recorder import Gate, Rotation, Tensor
 from wazn.models.streams import HyperWeights, collapse, expand, repeat
 from wazn.weights.arranged import Arrangement, Flat, Rows, runs
 from wazn.weights.container import TensorInfo
@@ -105,7 +105,7 @@ class DeepseekV4(Decoder):
     def network(self, h: Tensor, layer: Layer) -> Tensor:
         table = self._table_of_experts(layer) if self.shape.hashed[layer.index] else None
         chosen = layer.router("mlp.gate", table)(h)
-        routed = layer.experts("mlp.experts")(h, chosen, self.shape.limit)
+        routed = layer.experts("mlp.experts")(h, chosen, Gate("silu", self.shape.limit))
         gate = layer.linear("mlp.shared_expert.gate_proj")(h)
         up = layer.linear("mlp.shared_expert.up_proj")(h)
         shared = silu(gate, self.shape.limit) * up

@@ -38,8 +38,8 @@ class ExpertConfig:
     ``scoring`` makes scores of the router's products. Only experts of the ``top_groups`` best of
     ``groups`` groups are chosen; a group counts its best score, or (``sums_two``) the sum of its
     two best. ``normalize``: weights are divided by their sum, or by ``least_sum`` if that is more.
-    ``scale`` multiplies them. ``shared``: every token takes a network besides. Of the layers from
-    ``first_layer`` to ``last_layer`` (None: to the end) the last of each ``interval`` has experts,
+    ``scale`` multiplies them. ``softcap``, ``by_logits`` and ``on_input`` as of a Choice.
+    ``shared``: every token takes a network besides. Of the layers from ``first_layer`` to ``last_layer`` (None: to the end) the last of each ``interval`` has experts,
     the others have an ordinary network.
     """
 
@@ -56,6 +56,9 @@ class ExpertConfig:
     last_layer: int | None = None
     interval: int = 1
     least_sum: float = 0.0
+    softcap: float = 0.0
+    by_logits: bool = False
+    on_input: bool = False
     shared: bool = False
 
     def in_layer(self, index: int) -> bool:

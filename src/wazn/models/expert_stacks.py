@@ -47,6 +47,8 @@ def find_stacks(tensors: Mapping[str, TensorInfo]) -> Stacks:
         elif match := _FUSED.fullmatch(name):
             layer, matrix = match.groups()
             stack = f"model.{layer}"
+            if f"{stack}.{matrix.replace('gate_up', 'gate')}.weight" in tensors:
+                continue  # the family's own way
             if matrix == "gate_up_proj":
                 halves = f"{stack}.gate_proj.weight", f"{stack}.up_proj.weight"
                 stacks |= _halved(info, halves)

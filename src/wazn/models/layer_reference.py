@@ -66,6 +66,12 @@ def sqrt_softplus(x: Floats) -> Floats:
     return root
 
 
+def scaled(x: Floats, factor: float, cap: float) -> Floats:
+    """factor * x, or cap * tanh(factor * x / cap)."""
+    made: Floats = x * np.float32(factor)
+    return np.float32(cap) * tanh(made / np.float32(cap)) if cap else made
+
+
 @dataclass(frozen=True, slots=True)
 class Grouping:
     """What a choice of experts goes by besides the scores (see ExpertConfig)."""

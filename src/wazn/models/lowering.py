@@ -13,15 +13,18 @@ from typing import NamedTuple
 
 from wazn import native
 from wazn.errors import BadFile, UnsupportedModel
+from wazn.models.attention import AttentionKind
 from wazn.models.buffers import Shape, describe
 from wazn.models.compressed_lowering import CompressedLowering
 from wazn.models.latent_lowering import LatentLowering
 from wazn.models.operation import Operation
-from wazn.models.recorder import LOGITS, Choice, ExpertWeights, Recorder, Rotation, Tensor
+from wazn.models.recorder import LOGITS, Choice, ExpertNetworks, Recorder, Rotation, Tensor
 from wazn.models.recurrent_lowering import RecurrentLowering
 from wazn.models.stream_lowering import StreamLowering
 
 __all__ = ["Lowered", "Lowering", "Shape", "lower"]
+
+GATES = ("silu", "gelu_tanh", "sigmoid")
 
 
 class Lowering(LatentLowering, RecurrentLowering, CompressedLowering, StreamLowering):
@@ -37,7 +40,7 @@ class Lowering(LatentLowering, RecurrentLowering, CompressedLowering, StreamLowe
         for count, node in enumerate(self._recorder.nodes, 1):
             if node.kind == "linear" and self._joins_products(node):
                 self._products.append(node)
-            elif node.kind not in ("silu", "sigmoid"):  # no operations of their own: see multiply
+            elif node.kind not in GATES:  # no operations of their own: see multiply
                 self._flush_products()
                 if node.kind == "linear":
                     self._products.append(node)
@@ -105,22 +108,38 @@ class Lowering(LatentLowering, RecurrentLowering, CompressedLowering, StreamLowe
         self._products = []
 
     def _add(self, node: Tensor) -> None:
-        if node not in self._buffers:
-            raise UnsupportedModel("only a residual and a linear product can be added")
+        """What is no product accumulated to its residual is added in the place of the first."""
+        first, second = node.inputs
+        if node in self._buffers:
+            return
+        (other,) = self._read(second)
+        out = self._take_over(node, first)
+        self.program.add(other, out)
+        self._say("add", f"b{out} += b{other}")
+        self._release(second)
+
+    def _scale(self, node: Tensor) -> None:
+        (source,) = node.inputs
+        is_result = source.heads == LOGITS
+        assert isinstance(node.detail, float)
+        x = LOGITS if is_result else self._take_over(node, source)
+        self.program.scale(x, node.number, node.detail)
+        words = f", up to {node.detail:g}" if node.detail else ""
+        self._say("scale", f"{'logits' if is_result else f'b{x}'} *= {node.number:g}{words}")
 
     def _multiply(self, node: Tensor) -> None:
         gate, up = node.inputs
         if gate.kind == "sigmoid" and gate.columns == 1:
             return self._gated_residual(node)
-        if gate.kind not in ("silu", "sigmoid"):
-            raise UnsupportedModel("only silu(gate) * up and sigmoid(gate) * x can be multiplied")
+        if gate.kind not in GATES:
+            raise UnsupportedModel(f"only what {', '.join(GATES)} make can be multiplied")
         (inner,) = gate.inputs
         before, other = self._read(inner, up)
         out = self._allocate(node)
-        if gate.kind == "silu":
-            self.program.swiglu(before, other, out, gate.number)
-        else:
+        if gate.kind == "sigmoid":
             self.program.sigmoid_gate(before, other, out)
+        else:
+            self.program.gated_product(before, other, out, gate.kind, gate.number)
         self._say(f"{gate.kind}(gate) * up", f"b{out} = {gate.kind}(b{before}) * b{other}")
         self._release(inner, up)
 
@@ -147,10 +166,14 @@ class Lowering(LatentLowering, RecurrentLowering, CompressedLowering, StreamLowe
         words += " + bias" if node.vector is not None else ""
         words += ", normalised" if choice.normalize else ""
         words += f", times {choice.scale:g}" if choice.scale != 1 else ""
+        words += f", products up to {choice.softcap:g}" if choice.softcap else ""
+        words += ", weighing what they read" if choice.on_input else ""
+        matrix = describe(node.weight)
+        matrix = matrix if choice.logit_bias is None else f"({matrix} + bias)"
         self._say(
             "route",
             f"b{out} = route b{before}: the {choice.per_token} largest of {choice.scoring} "
-            f"{describe(node.weight)}{words}",
+            f"{matrix}{words}",
             [node.weight],
         )
         self._release(*node.inputs)
@@ -158,8 +181,8 @@ class Lowering(LatentLowering, RecurrentLowering, CompressedLowering, StreamLowe
     def _experts(self, node: Tensor) -> None:
         """Directly after its route: the native core keeps one choice at a time."""
         source, chosen = node.inputs
-        assert isinstance(node.detail, ExpertWeights) and isinstance(chosen.detail, Choice)
-        gate, up, down = node.detail
+        assert isinstance(node.detail, ExpertNetworks) and isinstance(chosen.detail, Choice)
+        (gate, up, down), biases, how = node.detail
         copies = chosen.detail.per_token
         (before,) = self._read(source)
         gathered = native.NO_BUFFER
@@ -172,10 +195,10 @@ class Lowering(LatentLowering, RecurrentLowering, CompressedLowering, StreamLowe
             out = self._allocate(node)
         else:
             out = self._take_over(self._readers[node][0], residual)
-        self.program.experts_up(before, gathered, gate, up, inner, node.number)
-        text = f"b{inner} = experts b{before}: silu({describe(gate)}) * {describe(up)}"
+        self.program.experts_up(before, gathered, gate, up, inner, *how, biases[:2])
+        text = f"b{inner} = experts b{before}: {how.kind}({describe(gate)}) * {describe(up)}"
         self._say("experts: gate and up", text, [gate, up], copies)
-        self.program.experts_down(inner, down, out, residual is not None)
+        self.program.experts_down(inner, down, out, residual is not None, biases.down)
         text = f"experts b{inner}: b{out} {'+=' if residual else '='} {describe(down)}"
         self._say("experts: down", text, [down], copies)
         for buffer in (inner, *([gathered] if gathered != native.NO_BUFFER else [])):
@@ -204,11 +227,29 @@ class Lowering(LatentLowering, RecurrentLowering, CompressedLowering, StreamLowe
         self._quantize(node)
 
     def _attend(self, node: Tensor) -> None:
+        assert isinstance(node.detail, AttentionKind)
+        how = node.detail
         query, key, value = self._read(*node.inputs)
         self.program.append_kv(key, value, self._layer)
         out = self._allocate(node)
-        self.program.attend(query, out, self._layer, node.heads, node.number)
-        text = f"b{out} = attend b{query} to layer {self._layer} (with b{key}, b{value})"
+        self.program.attend(
+            query,
+            out,
+            self._layer,
+            node.heads,
+            node.number,
+            how.window or 0,
+            how.chunk or 0,
+            how.softcap or 0.0,
+            how.sinks,
+            how.is_tempered,
+        )
+        words = f", the last {how.window} positions" if how.window else ""
+        words += f", its chunk of {how.chunk} positions" if how.chunk else ""
+        words += f", scores up to {how.softcap:g}" if how.softcap else ""
+        words += ", tempered" if how.is_tempered else ""
+        words += ", with sinks" if how.sinks is not None else ""
+        text = f"b{out} = attend b{query} to layer {self._layer} (with b{key}, b{value}){words}"
         self._say("attend", text)
         self._quantize(node)
         self._layer += 1

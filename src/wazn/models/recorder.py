@@ -22,6 +22,9 @@ class Choice(NamedTuple):
     A token takes ``per_token`` experts, of the ``top_groups`` best of ``groups`` groups of equal
     size; a group counts its best score, or (``sums_two``) its two best. ``normalize``: weights are
     divided by their sum, or by ``least_sum`` if that is more. Then ``scale`` multiplies them.
+    With a ``softcap`` the router's products become softcap * tanh(product / softcap) first.
+    ``by_logits``: the choice goes by the products, not by the scores. ``on_input``: a weight
+    multiplies what its expert reads, not what it makes.
     """
 
     per_token: int
@@ -32,7 +35,11 @@ class Choice(NamedTuple):
     sums_two: bool = False
     scale: float = 1.0
     table: NDArray[np.int32] | None = None  # the experts of each token id, in place of a choice
+    logit_bias: NDArray[np.float32] | None = None  # added to the router's products
     least_sum: float = 0.0
+    softcap: float = 0.0
+    by_logits: bool = False
+    on_input: bool = False
 
 
 class Rotation(NamedTuple):
@@ -53,6 +60,36 @@ class ExpertWeights(NamedTuple):
     down: native.Weight
 
 
+class ExpertBiases(NamedTuple):
+    """Of the products of all experts in turn: (experts * width) twice, (experts * hidden)."""
+
+    gate: NDArray[np.float32] | None = None
+    up: NDArray[np.float32] | None = None
+    down: NDArray[np.float32] | None = None
+
+
+class Gate(NamedTuple):
+    """How the gate of a network acts: ``silu``, ``gelu_tanh``, or ``clamped``.
+
+    With a ``limit`` the gate is no larger, and what it gates is within it on both sides. Clamped:
+    gate * sigmoid(1.702 * gate) * (up + 1), which needs a limit.
+    """
+
+    kind: str = "silu"
+    limit: float = 0.0
+
+
+SILU = Gate()
+
+
+class ExpertNetworks(NamedTuple):
+    """The networks of a layer's experts."""
+
+    weights: ExpertWeights
+    biases: ExpertBiases
+    gate: Gate
+
+
 @dataclass(eq=False)
 class Tensor:
     """A symbolic activation of shape (tokens, columns)."""
@@ -70,8 +107,8 @@ class Tensor:
     @property
     def read_weights(self) -> tuple[native.Weight, ...]:
         """The weights that the first input is multiplied by."""
-        if isinstance(self.detail, ExpertWeights):
-            return self.detail.gate, self.detail.up
+        if isinstance(self.detail, ExpertNetworks):
+            return self.detail.weights[:2]
         return () if self.weight is None else (self.weight,)
 
     def __add__(self, other: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from wazn.models.attention import PLAIN, AttentionKind
 from wazn.weights.formats import Format, take_apart
 
 Floats = NDArray[np.float32]
@@ -52,6 +53,20 @@ def exp(x: Floats) -> Floats:
     return np.where(x >= lowest, p * np.ldexp(np.float32(1), n.astype(np.int32)), np.float32(0.0))
 
 
+def tanh(x: Floats) -> Floats:
+    """tanh as the kernels compute it: a polynomial in x² below 0.625, else by e^2x."""
+    small = np.where(np.abs(x) < np.float32(0.625), x, np.float32(0))
+    square = small * small
+    p = np.full_like(x, -5.70498872745e-3)
+    for c in (2.06390887954e-2, -5.37397155531e-2, 1.33314422036e-1, -3.33332819422e-1):
+        p = fma(p, square, np.float32(c))
+    near = fma(p * square, small, small)
+    power = exp(x + x)
+    far = (power - np.float32(1)) / (power + np.float32(1))
+    chosen: Floats = np.where(np.abs(x) < np.float32(0.625), near, far)
+    return chosen
+
+
 def sum_lanes(lanes: Floats) -> Floats:
     """Folds (..., 16) lanes: 8, 4, 2, 1 apart."""
     while lanes.shape[-1] > 1:
@@ -79,6 +94,20 @@ def rms_norm(x: Floats, weight: Floats, eps: float) -> Floats:
 def swiglu(gate: Floats, up: Floats) -> Floats:
     """silu(gate) * up."""
     return gate / (np.float32(1.0) + exp(np.float32(0.0) - gate)) * up
+
+
+def geglu(gate: Floats, up: Floats) -> Floats:
+    """gelu(gate) * up, by tanh: gelu(g) = g / (1 + e^(-2 sqrt(2 / pi) (g + 0.044715 g³)))."""
+    cubic = fma(gate * gate * np.float32(0.044715), gate, gate)
+    return gate / (np.float32(1) + exp(np.float32(-1.5957691216057308) * cubic)) * up
+
+
+def clamped_glu(gate: Floats, up: Floats, limit: float) -> Floats:
+    """g * sigmoid(1.702 g) * (u + 1) of a gate up to the limit and u within it on both sides."""
+    g = np.minimum(gate, np.float32(limit))
+    u = np.maximum(np.minimum(up, np.float32(limit)), np.float32(-limit))
+    gated: Floats = g / (np.float32(1) + exp(np.float32(-1.702) * g)) * (u + np.float32(1))
+    return gated
 
 
 def sigmoid(x: Floats) -> Floats:
@@ -285,35 +314,55 @@ class Attended:
         return Attended(highest, total, fma(later.values, new[:, None], self.values * old[:, None]))
 
 
-def attend(query: Floats, cached: Cached, scale: float) -> Floats:
-    """One query row (heads, dim) over the positions of its KV head.
+def first_seen(how: AttentionKind, position: int) -> int:
+    """The first position that a row at ``position`` attends to."""
+    of_window = max(0, position - how.window + 1) if how.window else 0
+    of_chunk = position - position % how.chunk if how.chunk else 0
+    return max(of_window, of_chunk)
+
+
+def attend(query: Floats, cached: Cached, scale: float, how: AttentionKind = PLAIN) -> Floats:
+    """One query row (heads, dim), the last of the positions of its KV head.
 
     Blocks of 64 positions are reduced from scratch and merged left to right within chunks of 512,
-    and these left to right.
+    and these left to right, beginning with the first block that has something to see; sinks last.
     """
-    merged = reduce_blocks(query, cached, scale)
+    merged = reduce_blocks(query, cached, scale, how)
+    if how.sinks is not None:
+        sinks = np.asarray(how.sinks, np.float32)
+        merged = merged.merge(Attended(sinks, np.ones_like(sinks), np.zeros_like(merged.values)))
     return merged.values / merged.total[:, None]
 
 
-def reduce_blocks(query: Floats, cached: Cached, scale: float) -> Attended:
-    """The softmax of one query row (heads, dim) over all positions, before the division."""
+def reduce_blocks(
+    query: Floats, cached: Cached, scale: float, how: AttentionKind = PLAIN
+) -> Attended:
+    """The softmax of one query row (heads, dim) over what it sees, before the division."""
     positions = len(cached.keys)
+    first = first_seen(how, positions - 1)
     chunks = []
-    for start in range(0, positions, CHUNK):
+    for start in range(first - first % CHUNK, positions, CHUNK):
         blocks = [
-            _attend_block(query, cached.part(block, PAGE), scale)
+            _attend_block(query, cached.part(block, PAGE), scale, first - block, how.softcap)
             for block in range(start, min(start + CHUNK, positions), PAGE)
+            if block + PAGE > first
         ]
         chunks.append(functools.reduce(Attended.merge, blocks))
     return functools.reduce(Attended.merge, chunks)
 
 
-def _attend_block(query: Floats, cached: Cached, scale: float) -> Attended:
+def _attend_block(
+    query: Floats, cached: Cached, scale: float, first: int, softcap: float | None
+) -> Attended:
+    """Over the positions of a block from ``first`` on."""
     heads, count = len(query), len(cached.keys)
     scores = np.zeros((heads, count), np.float32)
     for d in range(query.shape[1]):
         scores = fma(query[:, d, None], cached.keys[None, :, d], scores)
     scores = scores * np.float32(scale) * cached.key_scales
+    if softcap:
+        scores = np.float32(softcap) * tanh(scores / np.float32(softcap))
+    scores[:, : max(0, first)] = -np.inf
     top = scores.max(axis=-1)
     probabilities = np.zeros((heads, PAGE), np.float32)
     probabilities[:, :count] = exp(scores - top[:, None])

@@ -93,16 +93,44 @@ class Program:
         table: int = 0,
     ) -> None: ...
     def append_kv(self, key: int, value: int, layer: int) -> None: ...
-    def attend(self, query: int, out: int, layer: int, heads: int, scale: float) -> None: ...
-    def swiglu(self, gate: int, up: int, out: int, limit: float = 0.0) -> None: ...
+    def attend(
+        self,
+        query: int,
+        out: int,
+        layer: int,
+        heads: int,
+        scale: float,
+        window: int = 0,
+        chunk: int = 0,
+        softcap: float = 0.0,
+        sinks: NDArray[np.float32] | None = None,
+    ) -> None: ...
+    def gated_product(
+        self, gate: int, up: int, out: int, kind: str = "silu", limit: float = 0.0
+    ) -> None: ...
     def quantize(self, x: int) -> None: ...
     def route(
         self, x: int, weight: Weight, scores: int, top_k: int, options: dict[str, Any]
     ) -> None: ...
     def experts_up(
-        self, x: int, gathered: int, gate: Weight, up: Weight, out: int, limit: float = 0.0
+        self,
+        x: int,
+        gathered: int,
+        gate: Weight,
+        up: Weight,
+        out: int,
+        kind: str = "silu",
+        limit: float = 0.0,
+        biases: tuple[NDArray[np.float32] | None, ...] = (None, None),
     ) -> None: ...
-    def experts_down(self, x: int, weight: Weight, out: int, accumulate: bool) -> None: ...
+    def experts_down(
+        self,
+        x: int,
+        weight: Weight,
+        out: int,
+        accumulate: bool,
+        bias: NDArray[np.float32] | None = None,
+    ) -> None: ...
     def add_gated(self, gate: int, x: int, out: int) -> None: ...
     def gather(self, x: int, out: int) -> None: ...
     def emit(self, x: int) -> None: ...

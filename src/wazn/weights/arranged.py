@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,18 +36,32 @@ class Rows:
     count: int = 1
 
 
+class Columns(NamedTuple):
+    """Every ``step``-th column of ``start`` to ``stop``."""
+
+    start: int = 0
+    stop: int | None = None
+    step: int = 1
+
+
+ALL = Columns()
+
+
 @dataclass(frozen=True, slots=True)
 class Transposed:
-    """A stack (pieces, columns, rows) of the transposes of equally many rows each."""
+    """A stack (pieces, columns, rows) of the transposes of equally many rows each, or of some of
+    their columns."""
 
     pieces: Sequence[Piece]
+    columns: Columns = ALL
 
 
 @dataclass(frozen=True, slots=True)
 class Flat:
-    """All elements of a tensor of floats as one vector."""
+    """The elements of a tensor of floats as one vector, or some columns of its rows."""
 
     name: str
+    columns: Columns = ALL
 
 
 Arrangement = Rows | Transposed | Flat
@@ -94,14 +109,14 @@ class Arranged:
             return self._container.read(name, start_row, stop_row)
         stop_row = self.tensors[name].rows if stop_row is None else stop_row
         match arrangement:
-            case Flat(source):
-                return self._container.read(source).reshape(1, -1)
+            case Flat(source, columns):
+                return self._flat(source, columns)
             case Rows(pieces) if len(self.tensors[name].shape) == 1:
                 return self._rows(pieces, 0, self.tensors[name].columns).reshape(1, -1)
             case Rows(pieces):
                 return self._rows(pieces, start_row, stop_row)
-            case Transposed(pieces):
-                return self._transposed(name, pieces, start_row, stop_row)
+            case Transposed():
+                return self._transposed(name, arrangement, start_row, stop_row)
 
     def close(self) -> None:
         """Close the files."""
@@ -124,20 +139,26 @@ class Arranged:
         elements = self._container.read(name).reshape(source.columns, -1)
         return elements[start:stop]
 
+    def _flat(self, name: str, columns: Columns) -> NDArray[np.uint8]:
+        source = self._container.tensors[name]
+        raw = self._container.read(name).reshape(-1)
+        values = raw.view(f"u{_SCALARS[source.format]}").reshape(source.rows, source.columns)
+        return np.ascontiguousarray(values[:, slice(*columns)]).view(np.uint8).reshape(1, -1)
+
     def _transposed(
-        self, name: str, pieces: Sequence[Piece], start: int, stop: int
+        self, name: str, arrangement: Transposed, start: int, stop: int
     ) -> NDArray[np.uint8]:
         columns = self.tensors[name].shape[1]
         parts = []
         for number in range(start // columns, -(-stop // columns)):
-            piece = pieces[number]
+            piece = arrangement.pieces[number]
             raw = self._container.read(piece.name, piece.start, piece.start + piece.rows)
             source = self._container.tensors[piece.name].format
             size = _SCALARS.get(source)
             values = raw.view(f"u{size}") if size else dequantize(raw, source)
             first = max(start - number * columns, 0)
             last = min(stop - number * columns, columns)
-            rows = np.ascontiguousarray(values.T[first:last])
+            rows = np.ascontiguousarray(values.T[slice(*arrangement.columns)][first:last])
             parts.append(rows.view(np.uint8).reshape(last - first, -1))
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
@@ -145,14 +166,7 @@ class Arranged:
 def _info(name: str, arrangement: Arrangement, sources: Mapping[str, TensorInfo]) -> TensorInfo:
     """What the arranged tensor is; its place in the files is that of the first piece."""
     if isinstance(arrangement, Flat):
-        source = sources[arrangement.name]
-        if source.format not in _SCALARS:
-            raise BadFile(
-                f"tensor {source.name} has the number format {source.format.name} where the model "
-                "needs floats"
-            )
-        shape: tuple[int, ...] = (source.rows * source.columns,)
-        return TensorInfo(name, shape, source.format, source.file, source.offset, source.nbytes)
+        return _flat_info(name, arrangement, sources[arrangement.name])
     first = sources[arrangement.pieces[0].name]
     is_vector = len(first.shape) == 1
     for piece in arrangement.pieces:
@@ -175,12 +189,25 @@ def _info(name: str, arrangement: Arrangement, sources: Mapping[str, TensorInfo]
         return TensorInfo(name, (total,), *place, total * _SCALARS[first.format])
     if isinstance(arrangement, Rows):
         count = arrangement.count
-        shape = (total, first.columns) if count == 1 else (count, total // count, first.columns)
+        shape: tuple[int, ...] = (total, first.columns)
+        shape = shape if count == 1 else (count, total // count, first.columns)
         return TensorInfo(name, shape, *place, total * first.row_bytes)
     format = first.format if first.format in _SCALARS else Format.F32
-    shape = (len(arrangement.pieces), first.columns, arrangement.pieces[0].rows)
-    size = total * first.columns * _SCALARS[format]
+    columns = len(range(first.columns)[slice(*arrangement.columns)])
+    shape = (len(arrangement.pieces), columns, arrangement.pieces[0].rows)
+    size = total * columns * _SCALARS[format]
     return TensorInfo(name, shape, format, first.file, first.offset, size)
+
+
+def _flat_info(name: str, arrangement: Flat, source: TensorInfo) -> TensorInfo:
+    if source.format not in _SCALARS:
+        raise BadFile(
+            f"tensor {source.name} has the number format {source.format.name} where the model "
+            "needs floats"
+        )
+    count = source.rows * len(range(source.columns)[slice(*arrangement.columns)])
+    size = count * _SCALARS[source.format]
+    return TensorInfo(name, (count,), source.format, source.file, source.offset, size)
 
 
 def _length(source: TensorInfo) -> int:
