@@ -168,6 +168,25 @@ def test_a_router_with_groups_and_a_bias_equals_its_twin(seed: int, scoring: str
     assert_same_bits(routed(weight, logits, top_k, scoring, grouping), expected)
 
 
+def test_a_choice_by_logits_tells_apart_what_scores_do_not() -> None:
+    """Sigmoids of large products are all 1."""
+    logits = np.array([[20, 60, 40, 90]], np.float32)
+    weight = programs.packed(np.eye(4, dtype=np.float32).view(np.uint8), Format.F32, 4)
+    program = programs.new_program()
+    source, scores, inner, out = (program.buffer(4, "none") for _ in range(4))
+    ones = stack(np.ones((4, 4, 4), np.float32))
+    places = stack(np.stack([np.full((4, 4), 2.0**e, np.float32) for e in range(4)]))
+    program.route(source, weight, scores, 1, programs.choice(scoring="sigmoid", by_logits=True))
+    program.experts_up(source, program.buffer(4, "none"), ones, ones, inner)
+    program.experts_down(inner, places, out, False)
+    program.open_cache(64)
+    programs.fill(program, [source], [logits])
+    programs.run(program, 1)
+    assert (program.floats(scores)[0] == 1).all()
+    total = np.float32(210)
+    assert program.floats(out)[0, 0] == total * total * 4 * 2**3  # silu(210) is 210
+
+
 def routed(
     weight: native.Weight,
     logits: programs.Floats,

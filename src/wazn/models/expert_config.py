@@ -39,8 +39,9 @@ class ExpertConfig:
     ``groups`` groups are chosen; a group counts its best score, or (``sums_two``) the sum of its
     two best. ``normalize``: weights are divided by their sum, or by ``least_sum`` if that is more.
     ``scale`` multiplies them. ``softcap``, ``by_logits`` and ``on_input`` as of a Choice.
-    ``shared``: every token takes a network besides. Of the layers from ``first_layer`` to ``last_layer`` (None: to the end) the last of each ``interval`` has experts,
-    the others have an ordinary network.
+    ``shared``: every token takes a network besides. Of the layers from ``first_layer`` to
+    ``last_layer`` (None: to the end) the last of each ``interval`` has experts, the others have an
+    ordinary network.
     """
 
     count: int
