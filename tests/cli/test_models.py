@@ -12,6 +12,7 @@ from gguf import GGUFWriter
 from tests.cli.command_line import Run
 from tests.golden.build import tiny_directory, tiny_gguf
 from tests.golden.catalogue import LLAMA, QWEN3_MOE
+from tests.golden.window_families import GPT_OSS, MISTRAL
 from tests.weights.hub_server import HubServer, Repository, running_hub
 from wazn.weights.sources import session
 
@@ -166,6 +167,18 @@ def test_show_says_how_many_experts_there_are(wazn: Run, tmp_path: Path, model: 
     shown = wazn("show", str(model)).stdout.splitlines()
     (dense,) = [line for line in shown if line.startswith("experts (")]
     assert dense.endswith("none")
+
+
+def test_show_says_how_far_layers_with_a_window_see(wazn: Run, tmp_path: Path) -> None:
+    shown = []
+    for tiny in (GPT_OSS, MISTRAL, QWEN3_MOE):
+        path = tiny_directory(tiny, tmp_path / tiny.name)
+        shown.append(json.loads(wazn("show", str(path), "--json").stdout))
+    path = tiny_gguf(GPT_OSS, tmp_path / "g.gguf")
+    shown.append(json.loads(wazn("show", str(path), "--json").stdout))
+    assert [facts["window"] for facts in shown] == [16, 24, None, 16]
+    assert [facts["expert_size"] for facts in (shown[0], shown[3])] == [40, 40]
+    assert "16 positions" in wazn("show", str(path)).stdout
 
 
 def test_show_reads_a_hugging_face_directory(wazn: Run, tmp_path: Path) -> None:

@@ -6,9 +6,9 @@ by hand, the GGUF container by the ``gguf`` package; nothing of wazn is used.
 """
 
 import json
-import math
 import re
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from tests.golden import converted
 from tests.golden.catalogue import FOLDER, Tiny
+from tests.golden.rope import rope_divisors, rope_parameters
 from tests.golden.tensors import Config, Tensors, draw, head_dim, spread
 from tests.golden.vocabulary import add_vocabulary
 from tests.golden.weights import quantised
@@ -82,15 +83,22 @@ def read_config(tiny: Tiny) -> dict[str, Any]:
 # --- safetensors ---------------------------------------------------------------------------------
 
 
-def write_safetensors(tensors: Tensors, path: Path, kind: GGMLQuantizationType) -> None:
-    """One safetensors file: 8 bytes of header length, the header in JSON, the data end to end."""
+def write_safetensors(
+    tensors: Mapping[str, NDArray[Any]], path: Path, kind: GGMLQuantizationType
+) -> None:
+    """One safetensors file: 8 bytes of header length, the header in JSON, the data end to end.
+
+    Numbers are floats of this kind, or bytes.
+    """
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     parts: list[bytes] = []
     offset = 0
     for name, values in tensors.items():
-        part = encoded(values, kind).tobytes()
+        is_bytes = values.dtype == np.uint8
+        part = (values if is_bytes else encoded(values, kind)).tobytes()
         offsets = [offset, offset + len(part)]
-        header[name] = {"dtype": kind.name, "shape": values.shape, "data_offsets": offsets}
+        dtype = "U8" if is_bytes else kind.name
+        header[name] = {"dtype": dtype, "shape": values.shape, "data_offsets": offsets}
         parts.append(part)
         offset += len(part)
     text = json.dumps(header, separators=(",", ":")).encode()
@@ -211,14 +219,16 @@ def _add_tensor(
     if is_llama and name.endswith(("k_proj.weight", "k_proj.bias")):
         values = interleaved(values, config["num_key_value_heads"])
     if name.endswith("shared_expert_gate.weight"):  # one row, which the converter squeezes
-        writer.add_tensor(gguf_name(name), values[0])
+        writer.add_tensor(name_in_gguf(config, name), values[0])
     elif values.ndim == 1 or kind == _T.F32 or name.endswith("mlp.gate.weight"):
-        writer.add_tensor(gguf_name(name), values)
+        writer.add_tensor(name_in_gguf(config, name), values)
     elif kind in (_T.F16, _T.BF16):
         raw = encoded(values, kind).view(np.uint8)
-        writer.add_tensor(gguf_name(name), raw, raw_dtype=kind)
+        writer.add_tensor(name_in_gguf(config, name), raw, raw_dtype=kind)
     else:
-        writer.add_tensor(gguf_name(name), _blocks(name, values.shape, kind), raw_dtype=kind)
+        writer.add_tensor(
+            name_in_gguf(config, name), _blocks(name, values.shape, kind), raw_dtype=kind
+        )
 
 
 def _blocks(name: str, shape: tuple[int, ...], kind: GGMLQuantizationType) -> NDArray[np.uint8]:
@@ -236,7 +246,7 @@ def stack_experts(tensors: Tensors) -> Tensors:
         match = _ONE_EXPERT.fullmatch(name)
         stacks.setdefault(match[1] + match[3] if match else name, []).append(values)
     return {
-        name: np.stack(parts) if ".experts." in name else parts[0] for name, parts in stacks.items()
+        name: parts[0] if name in tensors else np.stack(parts) for name, parts in stacks.items()
     }
 
 
@@ -250,32 +260,14 @@ def gguf_name(name: str) -> str:
     return f"{prefix}{_GGUF_NAMES[stem]}.{suffix}"
 
 
+def name_in_gguf(config: Config, name: str) -> str:
+    """The GGUF name of a tensor; Seed-OSS' norm before the network is named after what precedes."""
+    name = gguf_name(name)
+    is_seed = config["model_type"] == "seed_oss"
+    return name.replace("ffn_norm", "post_attention_norm") if is_seed else name
+
+
 def interleaved(values: NDArray[np.float32], num_heads: int) -> NDArray[np.float32]:
     """Rows from half-split rope order (i, i + d/2) to pairs side by side, head by head."""
     split = values.reshape(num_heads, 2, -1, *values.shape[1:])
     return np.ascontiguousarray(split.swapaxes(1, 2)).reshape(values.shape)
-
-
-def rope_parameters(config: Config) -> dict[str, Any]:
-    """The rope settings in transformers 5's spelling, whichever one the configuration uses."""
-    if "rope_parameters" in config:
-        return dict(config["rope_parameters"])
-    legacy = dict(config.get("rope_scaling") or {})
-    kind = legacy.pop("type", legacy.pop("rope_type", "default"))
-    return {"rope_type": kind, "rope_theta": config["rope_theta"], **legacy}
-
-
-def rope_divisors(config: Config) -> NDArray[np.float32] | None:
-    """What llama3 scaling divides each frequency by (head_dim / 2,), or None for other kinds."""
-    rope = rope_parameters(config)
-    if rope["rope_type"] != "llama3":
-        return None
-    size = head_dim(config)
-    low, high = rope["low_freq_factor"], rope["high_freq_factor"]
-    divisors = []
-    for index in range(size // 2):
-        wavelength = 2 * math.pi * rope["rope_theta"] ** (2 * index / size)
-        position = rope["original_max_position_embeddings"] / wavelength
-        share = min(max((position - low) / (high - low), 0.0), 1.0)
-        divisors.append(1 / ((1 - share) / rope["factor"] + share))
-    return np.array(divisors, np.float32)

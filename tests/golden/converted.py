@@ -10,7 +10,8 @@ import numpy as np
 from gguf import GGUFWriter, RopeScalingType
 from numpy.typing import NDArray
 
-from tests.golden import ernie
+from tests.golden import ernie, gpt_oss_files, llama4
+from tests.golden.rope import rope_divisors
 from tests.golden.tensors import Config, Tensors
 
 _ARCHITECTURES = {
@@ -21,6 +22,8 @@ _ARCHITECTURES = {
     "qwen3_5_text": "qwen35",
     "qwen3_5_moe_text": "qwen35moe",
     **ernie.ARCHITECTURES,
+    "gpt_oss": "gpt-oss",
+    "llama4_text": "llama4",
 }
 _NAMES = {
     "model.embed_tokens.weight": "token_embd.weight",
@@ -31,6 +34,11 @@ _NAMES = {
     "self_attn.k_proj.weight": "attn_k.weight",
     "self_attn.v_proj.weight": "attn_v.weight",
     "self_attn.o_proj.weight": "attn_output.weight",
+    "self_attn.q_proj.bias": "attn_q.bias",
+    "self_attn.k_proj.bias": "attn_k.bias",
+    "self_attn.v_proj.bias": "attn_v.bias",
+    "self_attn.o_proj.bias": "attn_output.bias",
+    "self_attn.sinks.weight": "attn_sinks.weight",
     "self_attn.q_norm.weight": "attn_q_norm.weight",
     "self_attn.k_norm.weight": "attn_k_norm.weight",
     "self_attn.q_a_proj.weight": "attn_q_a.weight",
@@ -56,6 +64,7 @@ _NAMES = {
     "self_attn.indexer.k_norm.bias": "indexer.k_norm.bias",
     "self_attn.indexer.weights_proj.weight": "indexer.proj.weight",
     "mlp.gate.weight": "ffn_gate_inp.weight",
+    "mlp.gate.bias": "ffn_gate_inp.bias",
     "mlp.gate.e_score_correction_bias": "exp_probs_b.bias",
     "mlp.shared_expert_gate.weight": "ffn_gate_inp_shexp.weight",
 }
@@ -68,7 +77,10 @@ def is_converted(config: Config) -> bool:
 
 def has_gguf(config: Config) -> bool:
     """Whether there are GGUF files of this family here."""
-    return str(config["model_type"]) != "deepseek_v4"
+    has_windows = config.get("use_sliding_window", config["model_type"] == "mistral")
+    is_stated = config["model_type"] == "gpt_oss" or not has_windows
+    is_stated &= config.get("attention_chunk_size") in (None, llama4.GGUF_CHUNK)
+    return str(config["model_type"]) != "deepseek_v4" and is_stated
 
 
 def new_writer(config: Config, path: Path) -> GGUFWriter:
@@ -81,8 +93,12 @@ def new_writer(config: Config, path: Path) -> GGUFWriter:
     writer.add_head_count(config["num_attention_heads"])
     writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
     if "intermediate_size" in config:
-        writer.add_feed_forward_length(config["intermediate_size"])
-    rope = config.get("rope_parameters") or {"rope_theta": config["rope_theta"]}
+        width = config.get("intermediate_size_mlp", config["intermediate_size"])
+        writer.add_feed_forward_length(width)
+    rope = config.get("rope_parameters") or {
+        "rope_theta": config["rope_theta"],
+        **(config.get("rope_scaling") or {}),
+    }
     writer.add_rope_freq_base(rope["rope_theta"])
     if rope.get("rope_type") == "yarn":
         writer.add_rope_scaling_type(RopeScalingType.YARN)
@@ -94,6 +110,10 @@ def new_writer(config: Config, path: Path) -> GGUFWriter:
         _add_deepseek(writer, config, rope)
     elif config["model_type"] in ernie.ARCHITECTURES:
         ernie.add_metadata(writer, config)
+    elif config["model_type"] == "llama4_text":
+        llama4.add_metadata(writer, config)
+    elif config["model_type"] == "gpt_oss":
+        gpt_oss_files.add_metadata(writer, config)
     else:
         _add_qwen(writer, config, rope)
     return writer
@@ -158,6 +178,8 @@ def _add_qwen(writer: GGUFWriter, config: Config, rope: Config) -> None:
 def converted(config: Config, stacked: Tensors) -> Tensors:
     """Tensors (experts stacked) under their GGUF names, as the converter rewrites them."""
     found: Tensors = {}
+    if config["model_type"] == "llama4_text" and (divisors := rope_divisors(config)) is not None:
+        found["rope_freqs.weight"] = divisors
     for name, values in stacked.items():
         prefix, rest = "", name
         if name.startswith("model.layers."):
@@ -170,13 +192,14 @@ def converted(config: Config, stacked: Tensors) -> Tensors:
 
 def _gguf_name(config: Config, stem: str) -> str:
     if stem == "post_attention_layernorm.weight":
-        is_qwen = config["model_type"].startswith("qwen")
-        return "post_attention_norm.weight" if is_qwen else "ffn_norm.weight"
+        has_ffn_norm = config["model_type"].startswith(("deepseek_", "ernie4_5", "llama4"))
+        return "ffn_norm.weight" if has_ffn_norm else "post_attention_norm.weight"
     for part, suffix in (("experts.", "_exps"), ("shared_expert", "_shexp"), ("", "")):
         start = f"mlp.{part}"
-        if stem.startswith(start) and stem.endswith("_proj.weight"):
-            matrix = stem.removesuffix("_proj.weight").rpartition(".")[2]
-            return f"ffn_{matrix}{suffix}.weight"
+        for kind in ("weight", "bias"):
+            if stem.startswith(start) and stem.endswith(f"_proj.{kind}"):
+                matrix = stem.removesuffix(f"_proj.{kind}").rpartition(".")[2]
+                return f"ffn_{matrix}{suffix}.{kind}"
     return _NAMES[stem]
 
 
@@ -191,6 +214,10 @@ def _rewritten(config: Config, rest: str, values: NDArray[np.float32]) -> Tensor
         }
     if rest == "mlp.moe_statics.e_score_correction_bias":
         return {"mlp.gate.e_score_correction_bias": values[0]}
+    if config["model_type"] == "gpt_oss":
+        return gpt_oss_files.rewritten(rest, values)
+    if config["model_type"] == "llama4_text":
+        return llama4.rewritten(rest, values)
     if not config["model_type"].startswith("qwen"):
         return {rest: values}
     if rest == "mlp.shared_expert_gate.weight":

@@ -5,7 +5,7 @@ The stored sequence is longer than every window, selection and convolution that 
 
 from typing import Any
 
-from tests.golden import ernie
+from tests.golden import ernie, llama4
 from tests.golden.catalogue import COMMON, Tiny
 
 _DEEPSEEK: dict[str, Any] = {
@@ -297,4 +297,5 @@ CATALOGUE = (
     QWEN3_5_MOE,
     DEEPSEEK_V4,
     *ernie.CATALOGUE,
+    *llama4.CATALOGUE,
 )

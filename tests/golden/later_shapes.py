@@ -2,24 +2,28 @@
 
 from typing import Any
 
-from tests.golden import ernie
+from tests.golden import ernie, gpt_oss_files, llama4
 from tests.golden.parts import Shapes, network
 
 
 def has_shapes(config: Any) -> bool:
     """Whether the tensors of this configuration are listed here."""
-    starts = "deepseek_", "qwen3_next", "qwen3_5", "ernie4_5"
+    starts = "deepseek_", "qwen3_next", "qwen3_5", "gpt_oss", "ernie4_5", "llama4"
     return str(config["model_type"]).startswith(starts)
 
 
 def layer_shapes(config: Any, index: int) -> Shapes:
     """The tensors of one layer, without the norms before its parts."""
+    if config["model_type"] == "gpt_oss":
+        return gpt_oss_files.layer_shapes(config)
     if config["model_type"] == "deepseek_v4":
         return _compressed_attention(config, index) | _compressed_network(config, index)
     if config["model_type"].startswith("deepseek_"):
         return _latent_attention(config) | _deepseek_network(config, index)
     if config["model_type"] in ernie.ARCHITECTURES:
         return ernie.layer_shapes(config, index)
+    if config["model_type"] == "llama4_text":
+        return llama4.layer_shapes(config, index)
     is_full = config["layer_types"][index] == "full_attention"
     mixing = _gated_attention(config) if is_full else _linear_attention(config)
     return mixing | _qwen_network(config)

@@ -19,10 +19,11 @@ import transformers
 from gguf import GGMLQuantizationType
 from numpy.typing import NDArray
 
-from tests.golden import later_families, later_shapes, reference
+from tests.golden import later_families, later_shapes, reference, window_families
 from tests.golden.answers import FORMAT_ROWS, ROWS, sequence
 from tests.golden.build import read_config, tiny_directory, tiny_gguf, write_safetensors
 from tests.golden.catalogue import CATALOGUE, FOLDER, Tiny
+from tests.golden.converted import has_gguf
 from tests.golden.tensors import draw
 from tests.golden.texts import CONVERSATION, PROMPTS
 
@@ -45,7 +46,8 @@ def make(tiny: Tiny, scratch: Path) -> None:
         found["sharded"] = _format_rows(tiny, reference.from_directory(sharded))
     config = read_config(tiny)
     # Files of the later families have a converter's word for it: tests/parity/test_converter.py.
-    plain = () if later_shapes.has_shapes(config) else (GGMLQuantizationType.F32,)
+    is_plain = has_gguf(config) and not later_shapes.has_shapes(config)
+    plain = (GGMLQuantizationType.F32,) if is_plain else ()
     for kind in (*plain, *tiny.formats):
         path = tiny_gguf(tiny, scratch / f"{tiny.name}-{kind.name}.gguf", kind)
         rows = _format_rows(tiny, reference.from_gguf(path, config))
@@ -95,7 +97,7 @@ def _check_features(tiny: Tiny, scratch: Path, answers: NDArray[np.float32]) -> 
             neutral = {
                 name: 0.0 if name.endswith((".bias", "_bias", "ape", "_base")) else 1.0
                 for name in tensors
-            } | {name: -50.0 for name in tensors if name.endswith("attn_sink")}
+            } | {name: -50.0 for name in tensors if name.endswith(("attn_sink", ".sinks"))}
             for name in (name for name in tensors if name.endswith(change)):
                 tensors[name][:] = neutral[name]
             write_safetensors(tensors, folder / "model.safetensors", GGMLQuantizationType.F32)
@@ -114,7 +116,7 @@ def main() -> None:
     torch.set_num_threads(1)
     logging: Any = transformers.utils.logging
     logging.disable_progress_bar()
-    every = (*CATALOGUE, *later_families.CATALOGUE)
+    every = (*CATALOGUE, *later_families.CATALOGUE, *window_families.CATALOGUE)
     wanted = sys.argv[1:] or [tiny.name for tiny in every]
     with tempfile.TemporaryDirectory() as scratch:
         for tiny in every:

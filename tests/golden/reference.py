@@ -15,7 +15,7 @@ from gguf import GGUFReader
 from gguf.quants import dequantize
 from numpy.typing import NDArray
 
-from tests.golden.build import gguf_name, stack_experts
+from tests.golden.build import name_in_gguf, stack_experts
 from tests.golden.tensors import Tensors
 
 # Without torch installed these have no types; with it, they have few.
@@ -49,12 +49,15 @@ def from_gguf(path: Path, config: Mapping[str, Any]) -> Model:
             continue
         if name.endswith("experts.gate_up_proj"):
             stem = name.removesuffix("gate_up_proj")
-            halves = [tensors[gguf_name(f"{stem}{half}_proj.weight")] for half in ("gate", "up")]
+            halves = [
+                tensors[name_in_gguf(config, f"{stem}{half}_proj.weight")]
+                for half in ("gate", "up")
+            ]
             values = np.concatenate(halves, axis=1)
         elif name.endswith("experts.down_proj"):
-            values = tensors[gguf_name(f"{name}.weight")]
+            values = tensors[name_in_gguf(config, f"{name}.weight")]
         else:
-            values = tensors[gguf_name(name)]
+            values = tensors[name_in_gguf(config, name)]
         if name.endswith("shared_expert_gate.weight"):
             values = values.reshape(1, -1)
         module = name.split(".")[-2]

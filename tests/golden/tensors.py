@@ -52,7 +52,10 @@ def shapes(config: Config) -> dict[str, tuple[int, ...]]:
             ("o", hidden, queries),
         ):
             found[f"{layer}self_attn.{name}_proj.weight"] = (rows, columns)
-            if config.get("attention_bias") or (family in QKV_BIAS and name != "o"):
+            has_bias = config.get("attention_out_bias", config.get("attention_bias"))
+            if name != "o":
+                has_bias = config.get("attention_bias") or family in QKV_BIAS
+            if has_bias:
                 found[f"{layer}self_attn.{name}_proj.bias"] = (rows,)
         if family in ("qwen3", "qwen3_moe"):
             found[layer + "self_attn.q_norm.weight"] = (head_dim(config),)
@@ -115,6 +118,8 @@ def _draw_all(config: Config, seed: int) -> Tensors:
 
 
 def _draw_one(name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    if name.endswith("sinks"):
+        return normal(name, shape, 2.0)
     if name.endswith(("_base", "_scale", "attn_sink", ".ape")):
         return normal(name, shape, 0.7) + np.float32(name.endswith("_scale"))
     if "moe_statics" in name:
@@ -129,11 +134,15 @@ def _draw_one(name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
 
 def spread(name: str, shape: tuple[int, ...]) -> float:
     """The standard deviation of a matrix or bias."""
-    if name.endswith(".bias"):
+    if name.endswith((".bias", "proj_bias")):
         return 0.7
+    if name.endswith("feed_forward.experts.down_proj"):
+        return _GAINS["down_proj"] / math.sqrt(shape[1])
+    if name.endswith("mlp.experts.gate_up_proj"):  # so that gpt-oss' limit of 7 is reached
+        return 2.5 / math.sqrt(shape[1])
     if name.endswith(("embed_tokens.weight", "lm_head.weight", "embed.weight", "head.weight")):
         return _LOGIT_STD / math.sqrt(shape[1])
-    if name.endswith(("mlp.gate.weight", "ffn.gate.weight")):
+    if name.endswith(("mlp.gate.weight", "ffn.gate.weight", ".router.weight")):
         return _ROUTER_GAIN / math.sqrt(shape[1])
     module = name.split(".")[-2] if "." in name else name
     return _GAINS.get(module, 1.0) / math.sqrt(shape[1])

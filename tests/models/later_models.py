@@ -1,4 +1,4 @@
-"""The later families in sizes that blocks of 32 divide, as directories and as files in Q4_0."""
+"""The later families in sizes that blocks of 32 divide, in 4 bits: files in Q4_0 or directories."""
 
 import json
 from collections.abc import Mapping
@@ -11,11 +11,12 @@ from gguf import GGMLQuantizationType
 from gguf.quants import quantize
 from numpy.typing import NDArray
 
-from tests.golden import converted, later_families
+from tests.golden import converted, later_families, window_families
 from tests.golden.build import stack_experts, write_safetensors
 from tests.golden.catalogue import Tiny
 from tests.golden.tensors import Tensors, draw
 from wazn.models.batch import PAGE, Batch
+from wazn.models.load import load_model
 from wazn.models.model import Model
 
 Floats = NDArray[np.float32]
@@ -59,8 +60,20 @@ def calm(tiny: Tiny) -> Tensors:
 
 
 MODELS = {
-    tiny.name: wide(tiny) for tiny in later_families.CATALOGUE if converted.has_gguf(tiny.config)
+    tiny.name: wide(tiny)
+    for tiny in (*later_families.CATALOGUE, *window_families.CATALOGUE)
+    if tiny.name != "deepseek_v4"
 }
+
+
+def load_q4(tiny: Tiny, folder: Path, **options: Any) -> Model:
+    """The model in 4 bits: from a GGUF file, or where none states it, rounded when it is loaded."""
+    if converted.is_converted(tiny.config):
+        return load_model(write_q4(tiny, folder / "model.gguf"), **options)
+    path = folder / "model"
+    if not path.exists():
+        write_tensors(tiny.config, calm(tiny), path)
+    return load_model(path, weights="q4", **options)
 
 
 def write_q4(tiny: Tiny, path: Path) -> Path:
@@ -70,6 +83,7 @@ def write_q4(tiny: Tiny, path: Path) -> Path:
     tensors = converted.converted(config, stack_experts(calm(tiny)))
     for name, values in tensors.items():
         is_small = values.ndim < 2 or values.shape[-1] % 32 or "ffn_gate_inp" in name
+        is_small = is_small or not name.endswith(".weight")
         if is_small:
             writer.add_tensor(name, values)
         else:
@@ -83,9 +97,14 @@ def write_q4(tiny: Tiny, path: Path) -> Path:
 
 def write_directory(config: Mapping[str, Any], seed: int, folder: Path) -> Path:
     """A Hugging Face directory in float32, without a tokenizer."""
+    return write_tensors(config, draw(config, seed), folder)
+
+
+def write_tensors(config: Mapping[str, Any], tensors: Tensors, folder: Path) -> Path:
+    """The same with given tensors."""
     folder.mkdir()
     (folder / "config.json").write_text(json.dumps(dict(config)))
-    write_safetensors(draw(config, seed), folder / "model.safetensors", _T.F32)
+    write_safetensors(tensors, folder / "model.safetensors", _T.F32)
     return folder
 
 

@@ -8,7 +8,7 @@ import pytest
 from gguf import GGMLQuantizationType
 from numpy.typing import NDArray
 
-from tests.golden import later_families
+from tests.golden import later_families, window_families
 from tests.golden.answers import FORMAT_ROWS, ROWS, continuations, sequence, stored_logits
 from tests.golden.build import tiny_directory, tiny_gguf
 from tests.golden.catalogue import CATALOGUE, LLAMA, Tiny
@@ -21,7 +21,7 @@ FORMATS = [(tiny, kind) for tiny in CATALOGUE for kind in tiny.formats]
 
 FILES = [
     (tiny, kind)
-    for tiny in (*CATALOGUE, *later_families.CATALOGUE)
+    for tiny in (*CATALOGUE, *later_families.CATALOGUE, *window_families.CATALOGUE)
     for kind in ("directory", "gguf")
     if kind == "directory" or has_gguf(tiny.config)
 ]

@@ -1,4 +1,4 @@
-"""Latent attention, linear attention and selections as whole models: their bits, and how close."""
+"""Attention of other kinds than the plain one as whole models: their bits, and how close."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.models.later_models import MODELS, Floats, part, together, write_directory, write_q4
+from tests.models.later_models import MODELS, Floats, load_q4, part, together, write_directory
 from wazn.models.load import load_model
 from wazn.models.model import Model
 
@@ -18,9 +18,9 @@ DIVERGENCE = 0.02  # nat, mean over positions
 @pytest.fixture(scope="module", params=MODELS)
 def models(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[Model]:
     """A family in 4 bits: exact, and fast with one and with three threads."""
-    path = write_q4(MODELS[request.param], tmp_path_factory.mktemp("later") / "model.gguf")
-    loaded = [load_model(path, precision="exact", threads=1)]
-    loaded += [load_model(path, threads=threads) for threads in (1, 3)]
+    tiny, folder = MODELS[request.param], tmp_path_factory.mktemp("later")
+    loaded = [load_q4(tiny, folder, precision="exact", threads=1)]
+    loaded += [load_q4(tiny, folder, threads=threads) for threads in (1, 3)]
     for model in loaded:
         model.open_cache(64, 8)
     return loaded

@@ -30,7 +30,39 @@ def draw_config(random: Random, family: str) -> dict[str, Any]:
         return common | _draw_ernie(random, family, common["num_hidden_layers"])
     if family == "deepseek_v4":
         return common | _draw_compressed(random, common["num_hidden_layers"])
+    if family == "gpt_oss":
+        return common | _draw_gpt_oss(random, common["num_hidden_layers"])
     return common | _draw_latent(random, family)
+
+
+def _draw_gpt_oss(random: Random, num_layers: int) -> dict[str, Any]:
+    kv_heads, count = random.choice((1, 2, 3)), random.randint(2, 20)
+    yarn = {
+        "rope_type": "yarn",
+        "factor": random.choice((4.0, 32.0)),
+        "original_max_position_embeddings": random.choice((16, 64)),
+        "beta_fast": 32.0,
+        "beta_slow": 1.0,
+        "truncate": random.random() < 0.3,
+    }
+    kinds = "sliding_attention", "full_attention"
+    return {
+        "hidden_size": 8 * random.randint(3, 16),
+        "intermediate_size": 8 * random.randint(2, 12),
+        "num_key_value_heads": kv_heads,
+        "num_attention_heads": kv_heads * random.choice((1, 2, 3, 8)),
+        "head_dim": random.choice((16, 32, 64)),
+        "num_local_experts": count,
+        "num_experts_per_tok": random.randint(1, min(4, count)),
+        "sliding_window": random.choice((1, 5, 16, 63, 100)),
+        "layer_types": None
+        if random.random() < 0.5
+        else [random.choice(kinds) for _ in range(num_layers)],
+        "swiglu_limit": random.choice((0.7, 2.0, 7.0)),
+        "attention_bias": random.random() < 0.8,
+        "rope_parameters": {"rope_theta": random.choice((1e4, 1.5e5))}
+        | (yarn if random.random() < 0.7 else {"rope_type": "default"}),
+    }
 
 
 def _draw_experts(random: Random, group: int = 1) -> dict[str, Any]:

@@ -29,6 +29,7 @@ FAMILIES = (
     "qwen3_next",
     "qwen3_5_text",
     "qwen3_5_moe_text",
+    "gpt_oss",
     "ernie4_5",
     "ernie4_5_moe",
 )

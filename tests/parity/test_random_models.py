@@ -21,7 +21,7 @@ from wazn import LLM
 
 SEED = int(os.environ.get("WAZN_PARITY_SEED", "1"))
 CASES = int(os.environ.get("WAZN_PARITY_CASES", "12"))
-FAMILIES = ("llama", "mistral", "qwen2", "qwen3", "qwen2_moe", "qwen3_moe")
+FAMILIES = ("llama", "mistral", "qwen2", "qwen3", "qwen2_moe", "qwen3_moe", "seed_oss")
 CONTEXT = 256
 NUM_TOKENS = 150
 TOLERANCE = 1e-4  # relative to the largest logit of a row
@@ -52,12 +52,33 @@ def draw_config(random: Random, family: str) -> dict[str, Any]:
         config |= draw_experts(random)
     if family == "qwen2_moe":
         config["shared_expert_intermediate_size"] = 8 * random.randint(1, 20)
-    if family == "mistral":
-        config["sliding_window"] = None
+    if family == "seed_oss":
+        config |= {"attention_bias": True, "attention_out_bias": random.random() < 0.3}
+        config |= {"mlp_bias": random.random() < 0.3, "head_dim": head_dim}
+        config["hidden_size"] = 8 * random.randint(2, 30)
+    config |= draw_window(random, config)
     if family == "llama":
         config["attention_bias"] = random.random() < 0.25
         config["mlp_bias"] = random.random() < 0.25
     return config
+
+
+def draw_window(random: Random, config: dict[str, Any]) -> dict[str, Any]:
+    """Often none; else of some layers, in each of the ways in which a family says so."""
+    family, layers = config["model_type"], config["num_hidden_layers"]
+    if family == "mistral":
+        return {"sliding_window": random.choice((None, 1, 9, 64, 100))}
+    if not family.startswith("qwen") or random.random() < 0.5:
+        return {}
+    window: dict[str, Any] = {
+        "use_sliding_window": True,
+        "sliding_window": random.choice((1, 17, 63, 64, 90)),
+        "max_window_layers": random.randint(0, layers),
+    }
+    if family != "qwen3_moe" and random.random() < 0.3:
+        kinds = "sliding_attention", "full_attention"
+        window["layer_types"] = [random.choice(kinds) for _ in range(layers)]
+    return window
 
 
 def draw_experts(random: Random) -> dict[str, Any]:
@@ -110,6 +131,9 @@ def test_logits_are_those_of_transformers(
     config = draw_config(Random(f"{family}/{seed}"), family)
     if kind == "gguf":  # which has no keys for these
         config["rope_parameters"].pop("attention_factor", None)
+        config["use_sliding_window"] = False
+        if family == "mistral":
+            config["sliding_window"] = None
         if family.endswith("_moe"):
             config["norm_topk_prob"] = family == "qwen3_moe"
     print(config)

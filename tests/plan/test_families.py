@@ -106,9 +106,31 @@ def test_a_batch_shares_experts() -> None:
     assert experts.distinct(512) == pytest.approx(128, rel=1e-9)
 
 
-def test_windows_and_choices_bound_what_is_kept_and_attended() -> None:
+@pytest.mark.parametrize(
+    ("changes", "windows"),
+    [
+        ({}, {None: 18, 128: 18}),
+        ({"layer_types": None}, {None: 18, 128: 18}),
+        ({"model_type": "mistral", "layer_types": None}, {128: 36}),
+        ({"model_type": "qwen2", "layer_types": None, "max_window_layers": 30}, {None: 30, 128: 6}),
+        ({"model_type": "qwen3", "layer_types": None, "use_sliding_window": False}, {None: 36}),
+    ],
+)
+def test_windows_are_those_of_the_layers(
+    changes: dict[str, Any], windows: dict[int | None, int]
+) -> None:
+    config = {**known_models()["gpt-oss-120b"].config, **changes}
+    shape = read_shape(config, "config.json")
+    assert {cache.window: cache.layers for cache in shape.caches} == windows
+
+
+def test_windows_and_choices_bound_what_is_attended() -> None:
     window = Cache(layers=1, numbers=1, macs=1, heads=1, window=128)
-    assert (window.kept(100), window.kept(10_000)) == (100, 128)
+    assert (window.kept(10_000), window.attended(100), window.attended(10_000)) == (
+        10_000,
+        100,
+        128,
+    )
     chosen = Cache(layers=1, numbers=1, macs=1, heads=1, positions=4, chosen=512)
     assert (chosen.kept(8192), chosen.attended(8192), chosen.attended(100)) == (2048, 512, 25)
 

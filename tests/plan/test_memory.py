@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from tests.golden.build import tiny_directory, tiny_gguf
-from tests.golden.catalogue import LLAMA, QWEN3_MOE
+from tests.golden.catalogue import LLAMA, QWEN3_MOE, Tiny
+from tests.golden.window_families import GPT_OSS, SEED_OSS
 from wazn.errors import BadRequest
 from wazn.models.load import load_model
 from wazn.plan.families import read_shape
@@ -26,11 +27,10 @@ def test_parts_of_an_8b_model_are_those_computed_by_hand() -> None:
     assert memory.total == memory.weight_bytes + memory.cache + memory.working
 
 
-def test_windows_do_not_grow_with_the_context() -> None:
+def test_what_leaves_a_window_stays_in_memory() -> None:
     shape = read_shape(known_models()["gpt-oss-120b"].config, "gpt-oss-120b")
     short, long = (memory_of(shape, Load(1, n), "float16").cache for n in (4096, 8192))
-    assert long - short == 18 * 4096 * 2 * 8 * 64 * 2  # the 18 layers that see everything
-    assert short == (18 * 4096 + 18 * 128) * 2 * 8 * 64 * 2
+    assert long == 2 * short == 36 * 8192 * 2 * 8 * 64 * 2
 
 
 def test_recurrent_state_is_the_same_for_any_context() -> None:
@@ -41,8 +41,11 @@ def test_recurrent_state_is_the_same_for_any_context() -> None:
 
 
 @pytest.mark.parametrize("kv", ("float32", "float16", "int8"))
-def test_the_cache_is_as_large_as_the_engine_makes_it(tmp_path: Path, kv: KvFormat) -> None:
-    path = tiny_gguf(LLAMA, tmp_path / "tiny.gguf")
+@pytest.mark.parametrize("tiny", (LLAMA, GPT_OSS, SEED_OSS), ids=lambda tiny: tiny.name)
+def test_the_cache_is_as_large_as_the_engine_makes_it(
+    tmp_path: Path, kv: KvFormat, tiny: Tiny
+) -> None:
+    path = tiny_gguf(tiny, tmp_path / "tiny.gguf")
     model = load_model(path, kv=kv)
     try:
         planned = sum(c.layers * entry_bytes(c, kv) for c in read_gguf(path).caches)
@@ -51,13 +54,13 @@ def test_the_cache_is_as_large_as_the_engine_makes_it(tmp_path: Path, kv: KvForm
         model.close()
 
 
-@pytest.mark.parametrize("tiny", (LLAMA, QWEN3_MOE), ids=lambda tiny: tiny.name)
-def test_a_gguf_file_and_its_configuration_are_the_same_model(tmp_path: Path, tiny: object) -> None:
+@pytest.mark.parametrize("tiny", (LLAMA, QWEN3_MOE, GPT_OSS, SEED_OSS), ids=lambda tiny: tiny.name)
+def test_a_gguf_file_and_its_configuration_are_the_same_model(tmp_path: Path, tiny: Tiny) -> None:
     from wazn.weights.bounded_json import parse_object
     from wazn.weights.gguf import GGUF
 
-    path = tiny_gguf(tiny, tmp_path / "tiny.gguf")  # type: ignore[arg-type]
-    folder = tiny_directory(tiny, tmp_path / "tiny")  # type: ignore[arg-type]
+    path = tiny_gguf(tiny, tmp_path / "tiny.gguf")
+    folder = tiny_directory(tiny, tmp_path / "tiny")
     config = parse_object((folder / "config.json").read_bytes(), "config.json")
     from_file, from_config = read_gguf(path), read_shape(config, "config.json")
     assert from_file.caches == from_config.caches

@@ -61,6 +61,7 @@ class ModelFacts:
     heads: int | None
     kv_heads: int | None
     head_size: int | None
+    window: int | None  # of the layers whose attention has one
     vocabulary: int | None
     tokenizer: str | None
     has_chat_template: bool
@@ -108,6 +109,7 @@ def _read_gguf(path: Path) -> ModelFacts:
         kv_heads=number("attention.head_count_kv"),
         head_size=number("attention.key_length")
         or _share(number("embedding_length"), number("attention.head_count")),
+        window=number("attention.sliding_window"),
         vocabulary=len(tokens) if isinstance(tokens, list | tuple) else number("vocab_size"),
         tokenizer=_text(metadata.get("tokenizer.ggml.model")),
         has_chat_template="tokenizer.chat_template" in metadata,
@@ -141,11 +143,14 @@ def _read_huggingface(path: Path) -> ModelFacts:
         intermediate_size=_number(config.get("intermediate_size")),
         experts=_number(config.get("num_experts", config.get("num_local_experts"))),
         experts_per_token=_number(config.get("num_experts_per_tok")),
-        expert_size=_number(config.get("moe_intermediate_size")),
+        expert_size=_number(config.get("moe_intermediate_size", config.get("intermediate_size"))),
         heads=_number(config.get("num_attention_heads")),
         kv_heads=_number(config.get("num_key_value_heads")),
         head_size=_number(config.get("head_dim"))
         or _share(_number(config.get("hidden_size")), _number(config.get("num_attention_heads"))),
+        window=_number(config.get("sliding_window"))
+        if config.get("use_sliding_window", True)
+        else None,
         vocabulary=_number(config.get("vocab_size")),
         tokenizer=_text(tokenizer.get("tokenizer_class"))
         or ("tokenizer.json" if (path / "tokenizer.json").exists() else None),

@@ -282,6 +282,7 @@ def _shape(facts: ModelFacts) -> list[tuple[str, str]]:
         ("experts (per token)", _experts(facts)),
         ("heads (key/value)", f"{_number(facts.heads)} ({_number(facts.kv_heads)})"),
         ("head size", _number(facts.head_size)),
+        ("attention window", f"{facts.window} positions" if facts.window else "none stated"),
         ("vocabulary", _number(facts.vocabulary)),
         ("tokenizer", facts.tokenizer or "none"),
         ("chat template", "yes" if facts.has_chat_template else "no"),

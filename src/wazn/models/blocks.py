@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wazn import native
-from wazn.errors import BadFile
+from wazn.errors import BadFile, MissingTensor
 from wazn.models.attention import PLAIN, AttentionKind
 from wazn.models.config import Config
 from wazn.models.expert_config import ExpertConfig
@@ -231,6 +231,12 @@ class Layer:
     def has(self, name: str) -> bool:
         """Whether the checkpoint has the tensor ``name`` here."""
         return self._prefix + name in self._weights
+
+    def require(self, *names: str) -> None:
+        """Raises MissingTensor unless the checkpoint has all of these here."""
+        for name in names:
+            if not self.has(name):
+                raise MissingTensor(self._prefix + name)
 
     def vector(self, name: str) -> NDArray[np.float32]:
         """The tensor ``name`` as a vector."""

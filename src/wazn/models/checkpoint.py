@@ -21,11 +21,14 @@ from wazn.models.deepseek_compressed import DeepseekV4
 from wazn.models.deepseek_sparse import DeepseekV32
 from wazn.models.ernie import Ernie45, Ernie45Moe
 from wazn.models.expert_stacks import find_stacks
+from wazn.models.gpt_oss import GptOss
 from wazn.models.llama import Llama
+from wazn.models.llama4 import Llama4
 from wazn.models.names import used_tensors, without_layers_from
 from wazn.models.qwen import Qwen2, Qwen3
 from wazn.models.qwen_moe import Qwen2Moe, Qwen3Moe
 from wazn.models.qwen_next import Qwen3Next, Qwen35, Qwen35Moe
+from wazn.models.seed import SeedOss
 from wazn.models.weight_choice import requantised
 from wazn.weights.arranged import Arranged
 from wazn.weights.choice import Weights
@@ -51,8 +54,11 @@ FAMILIES: tuple[type[Decoder], ...] = (
     Qwen3Next,
     Qwen35,
     Qwen35Moe,
+    SeedOss,
+    GptOss,
     Ernie45,
     Ernie45Moe,
+    Llama4,
 )
 _MAX_JSON_BYTES = 16 << 20
 

@@ -32,6 +32,9 @@ from wazn.models.latent_config import (
     latent_from_huggingface,
     log_multiplier,
 )
+from wazn.models.llama4_config import Llama4Config, llama4_from_gguf, llama4_from_huggingface
+from wazn.models.temperature import Temperature
+from wazn.models.window_config import Windows, windows_from_gguf, windows_from_huggingface
 
 _LARGEST = {
     "layers": 4096,
@@ -42,9 +45,11 @@ _LARGEST = {
 }
 """Far beyond any model, small enough that no sum or product of them overflows."""
 
+_HEAD_SIZES = {"gpt_oss": 64, "seed_oss": 128}  # of files that do not say, by transformers
+
 
 # Whose Hugging Face files have the numbers that are rotated together side by side.
-_INTERLEAVED = ("ernie4_5", "ernie4_5_moe")
+_INTERLEAVED = ("ernie4_5", "ernie4_5_moe", "llama4_text")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +93,13 @@ class Config:
     compressed: CompressedConfig | None = None
     second_rope: tuple[float, RopeScaling] | None = None  # theta and scaling of another table
     norm_offset: float = 0.0  # added to the weights of norms, where they are kept around 0
+    llama4: Llama4Config | None = None
+    temperature: Temperature | None = None  # of attention that is tempered
+    windows: Windows = ()  # of each layer: how far back its attention sees; (): all do all
+
+    def window(self, layer: int) -> int | None:
+        """How many positions a layer's attention sees, its own the last; None: all."""
+        return self.windows[layer] if self.windows else None
 
     def rope_tables(self) -> tuple[Config, ...]:
         """The config with the rope settings of each table of angles."""
@@ -134,6 +146,12 @@ class Facts:
             raise BadFile(f"{self.where}: {key} is {str(value)[:60]!r}, not a positive number")
         return float(value)
 
+    def flag(self, key: str, default: bool) -> bool:
+        value = self.values.get(key)
+        if value is not None and not isinstance(value, bool):
+            raise BadFile(f"{self.where}: {key} is {str(value)[:60]!r}, not true or false")
+        return default if value is None else value
+
     def text(self, key: str) -> str:
         value = self.values.get(key)
         if not isinstance(value, str):
@@ -161,12 +179,10 @@ def from_huggingface(values: Mapping[str, Any], where: str, vocab_size: int) -> 
     facts = Facts(where, values)
     num_heads = facts.integer("num_attention_heads", "heads")
     hidden_size = facts.integer("hidden_size", "size")
-    if "head_dim" not in values or values["head_dim"] is None:
-        head_dim = hidden_size // num_heads
+    if values.get("head_dim") is None:
+        head_dim = _HEAD_SIZES.get(facts.text("model_type"), hidden_size // num_heads)
     else:
         head_dim = facts.integer("head_dim", "size")
-    if values.get("use_sliding_window") and values.get("sliding_window"):
-        raise UnsupportedModel(f"{where}: sliding-window attention is not supported yet")
     act = values.get("hidden_act", "silu")
     if act not in ("silu", "swish"):
         raise UnsupportedModel(f"{where}: hidden_act {str(act)[:60]!r} is not supported, silu is")
@@ -189,6 +205,7 @@ def from_huggingface(values: Mapping[str, Any], where: str, vocab_size: int) -> 
         rope_interleaved=values["model_type"] in _INTERLEAVED,
         experts=experts,
         second_rope=second_rope,
+        windows=windows_from_huggingface(facts),
     )
     return checked(_with_special_layers(config, facts, rope), where)
 
@@ -202,6 +219,8 @@ def _with_special_layers(config: Config, facts: Facts, rope: Mapping[str, Any]) 
         )
     if compressed := compressed_from_huggingface(facts, config.head_dim):
         return replace(config, compressed=compressed, rotary_dim=compressed.rotary)
+    if llama4 := llama4_from_huggingface(facts):
+        return replace(config, llama4=llama4, temperature=llama4.temperature)
     if delta := delta_from_huggingface(facts):
         rotary = rotary_from_huggingface(facts, rope, config.head_dim)
         return replace(config, delta=delta, rotary_dim=rotary, norm_offset=1.0)
@@ -213,6 +232,8 @@ def _ropes(
 ) -> tuple[Mapping[str, Any], tuple[float, RopeScaling] | None]:
     """The rope settings, and theta and scaling of a second table if the family has one."""
     rope = _rope_values(facts.values, facts.where)
+    if facts.values.get("model_type") == "gpt_oss" and not {"rope_type", "type"} & rope.keys():
+        raise BadFile(f"{facts.where} states no scaling of rope, which this family has")
     if facts.values.get("model_type") != COMPRESSED_FAMILY:
         return rope, None
     main, second = rope_settings(facts.values, rope)
@@ -301,9 +322,10 @@ def from_gguf(
         context_length=context_length,
         norm_eps=facts.number("attention.layer_norm_rms_epsilon"),
         rope_theta=facts.number("rope.freq_base", 10000.0),
-        rope_scaling=_scaling_from_gguf(facts, rope_factors, context_length),
+        rope_scaling=_scaling_from_gguf(facts, rope_factors, family),
         rope_interleaved=rope_interleaved,
         experts=experts,
+        windows=windows_from_gguf(facts, family),
     )
     return checked(_with_special_layers_of_gguf(config, facts), where)
 
@@ -314,6 +336,8 @@ def _with_special_layers_of_gguf(config: Config, facts: Facts) -> Config:
     if latent or delta:
         rotary = facts.integer("rope.dimension_count", "size")
         return replace(config, latent=latent, delta=delta, rotary_dim=rotary)
+    if llama4 := llama4_from_gguf(facts, config.family):
+        config = replace(config, llama4=llama4, temperature=llama4.temperature)
     for key in ("rope.dimension_count", "attention.value_length"):
         if (value := facts.values.get(key, config.head_dim)) != config.head_dim:
             raise UnsupportedModel(
@@ -328,9 +352,7 @@ def _intermediate_size(facts: Facts, key: str, experts: ExpertConfig | None) -> 
     return facts.integer(key, "size", None if experts is None else experts.intermediate_size)
 
 
-def _scaling_from_gguf(
-    facts: Facts, factors: tuple[float, ...], context_length: int
-) -> RopeScaling:
+def _scaling_from_gguf(facts: Facts, factors: tuple[float, ...], family: str) -> RopeScaling:
     kind = facts.values.get("rope.scaling.type", "none")
     if factors:
         return RopeScaling("factors", factors=factors)
@@ -342,13 +364,15 @@ def _scaling_from_gguf(
     if kind == "linear":
         return RopeScaling("linear", factor)
     if kind == "yarn":
-        original = facts.integer("rope.scaling.original_context_length", "context", context_length)
+        context = facts.integer("context_length", "context")
+        original = facts.integer("rope.scaling.original_context_length", "context", context)
         return RopeScaling(
             "yarn",
             factor,
             original_context_length=original,
             beta_fast=facts.number("rope.scaling.yarn_beta_fast", 32.0),
             beta_slow=facts.number("rope.scaling.yarn_beta_slow", 1.0),
+            truncate=family != "gpt-oss",  # there is no key for it
             mscales=_mscales(facts),
         )
     raise UnsupportedModel(f"{facts.where}.rope.scaling.type {str(kind)[:60]!r} is not supported")

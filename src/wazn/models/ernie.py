@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from wazn.models.blocks import Layer, silu
+from wazn.models.blocks import Layer
 from wazn.models.decoder import Arrangements
 from wazn.models.llama import Llama
 from wazn.models.recorder import Tensor
@@ -41,12 +41,7 @@ class Ernie45Moe(Llama):
         if not layer.has_experts:
             return x + self.mlp(h, layer)
         x = x + layer.experts("mlp.experts")(h, layer.router("mlp.gate")(h))
-        return x + self.shared_expert(h, layer) if self.experts.shared else x
-
-    def shared_expert(self, h: Tensor, layer: Layer) -> Tensor:
-        gate = layer.linear("mlp.shared_expert.gate_proj")(h)  # (tokens, shared intermediate)
-        up = layer.linear("mlp.shared_expert.up_proj")(h)
-        return layer.linear("mlp.shared_expert.down_proj")(silu(gate) * up)
+        return x + self.network(h, layer, "mlp.shared_expert") if self.experts.shared else x
 
     def arrange(self, tensors: Mapping[str, TensorInfo]) -> Arrangements:
         """The biases of the choice, which files keep as matrices of one row, as vectors."""

@@ -25,7 +25,10 @@ _RENORMALIZED = (
     "qwen3next",
     "qwen35moe",
     "ernie4_5-moe",
+    "gpt_oss",
+    "gpt-oss",
 )
+GPT_ALPHA, GPT_LIMIT = 1.702, 7.0  # of gpt-oss, where a file does not say
 Scoring = Literal["softmax", "sigmoid", "sqrt_softplus"]
 # By the values of expert_gating_func; files older than that key have a softmax.
 _GGUF_SCORINGS: dict[int, Scoring] = {0: "softmax", 1: "softmax", 2: "sigmoid"}
@@ -41,7 +44,7 @@ class ExpertConfig:
     ``scale`` multiplies them. ``softcap``, ``by_logits`` and ``on_input`` as of a Choice.
     ``shared``: every token takes a network besides. Of the layers from ``first_layer`` to
     ``last_layer`` (None: to the end) the last of each ``interval`` has experts, the others have an
-    ordinary network.
+    ordinary network. ``limit`` is that of activations, where gates have one.
     """
 
     count: int
@@ -61,11 +64,15 @@ class ExpertConfig:
     by_logits: bool = False
     on_input: bool = False
     shared: bool = False
+    limit: float = 0.0
 
     def in_layer(self, index: int) -> bool:
         """Whether layer ``index``, counted from 0, has experts."""
         is_within = self.last_layer is None or index <= self.last_layer
         return is_within and index >= self.first_layer and (index + 1) % self.interval == 0
+
+
+_LLAMA4 = ExpertConfig(1, 1, 1, False, "sigmoid", by_logits=True, on_input=True, shared=True)
 
 
 def experts_from_huggingface(facts: Facts) -> ExpertConfig | None:
@@ -76,20 +83,36 @@ def experts_from_huggingface(facts: Facts) -> ExpertConfig | None:
         return None
     if key == "moe_num_experts":
         return _checked(_ernie(facts), facts.where)
+    if values.get("model_type") == "llama4_text":
+        return _checked(_llama4(facts), facts.where)
     if values.get("mlp_only_layers") or values.get("decoder_sparse_step", 1) != 1:
         raise UnsupportedModel(
             f"{facts.where}: layers without experts among layers with them (mlp_only_layers, "
             "decoder_sparse_step) are not supported yet"
         )
+    is_gpt = values.get("model_type") == "gpt_oss"
     experts = ExpertConfig(
         count=facts.integer(key, "experts"),
         per_token=facts.integer("num_experts_per_tok", "experts"),
-        intermediate_size=facts.integer("moe_intermediate_size", "size"),
-        normalize=_flag(facts, "norm_topk_prob", values.get("model_type") in _RENORMALIZED),
+        intermediate_size=facts.integer(
+            "intermediate_size" if is_gpt else "moe_intermediate_size", "size"
+        ),
+        normalize=facts.flag("norm_topk_prob", values.get("model_type") in _RENORMALIZED),
     )
     if key == "n_routed_experts":
         experts = _deepseek(experts, facts)
+    if is_gpt:
+        experts = replace(experts, limit=_gpt_limit(facts))
     return _checked(experts, facts.where)
+
+
+def _gpt_limit(facts: Facts) -> float:
+    """Of gpt-oss' gates, whose other constant is part of the kernel."""
+    if (alpha := facts.number("swiglu_alpha", GPT_ALPHA)) != GPT_ALPHA:
+        raise UnsupportedModel(
+            f"{facts.where}: swiglu_alpha {alpha:g} is not supported, {GPT_ALPHA} is"
+        )
+    return facts.number("swiglu_limit", GPT_LIMIT)
 
 
 def _deepseek(experts: ExpertConfig, facts: Facts) -> ExpertConfig:
@@ -135,11 +158,32 @@ def _ernie(facts: Facts) -> ExpertConfig:
     )
 
 
+def _llama4(facts: Facts) -> ExpertConfig:
+    """Llama 4's: chosen by products, whose sigmoids weigh what an expert reads."""
+    layers = range(facts.integer("num_hidden_layers", "layers"))
+    experts = replace(
+        _LLAMA4,
+        count=facts.integer("num_local_experts", "experts"),
+        per_token=facts.integer("num_experts_per_tok", "experts", 1),
+        intermediate_size=facts.integer("intermediate_size", "size"),
+        interval=facts.integer("interleave_moe_layer_step", "layers", 1),
+    )
+    stated = facts.values.get("moe_layers")
+    if stated is not None and stated != [i for i in layers if experts.in_layer(i)]:
+        raise UnsupportedModel(
+            f"{facts.where}: moe_layers is {str(stated)[:60]!r}, and only the last layer of each "
+            f"{experts.interval} (interleave_moe_layer_step) with experts is supported"
+        )
+    return experts
+
+
 def experts_from_gguf(facts: Facts, family: str) -> ExpertConfig | None:
     """From GGUF metadata without the family's prefix."""
     values = facts.values
     if not values.get("expert_count"):
         return None
+    if family == "llama4":
+        return _checked(_llama4_gguf(facts), facts.where)
     is_ernie = family == "ernie4_5-moe"
     gating = values.get("expert_gating_func", 0)
     scoring = _GGUF_SCORINGS.get(gating) if isinstance(gating, int) else None
@@ -153,7 +197,7 @@ def experts_from_gguf(facts: Facts, family: str) -> ExpertConfig | None:
             count=facts.integer("expert_count", "experts"),
             per_token=facts.integer("expert_used_count", "experts"),
             intermediate_size=facts.integer("expert_feed_forward_length", "size"),
-            normalize=_flag(facts, "expert_weights_norm", family in _RENORMALIZED),
+            normalize=facts.flag("expert_weights_norm", family in _RENORMALIZED),
             scoring=scoring,
             groups=facts.integer("expert_group_count", "experts") if has_groups else 1,
             top_groups=facts.integer("expert_group_used_count", "experts") if has_groups else 1,
@@ -163,8 +207,19 @@ def experts_from_gguf(facts: Facts, family: str) -> ExpertConfig | None:
             interval=facts.integer("interleave_moe_layer_step", "layers", 1),
             least_sum=1e-12 if is_ernie else 0.0,
             shared=is_ernie and _or_zero(facts, "expert_shared_count") > 0,
+            limit=GPT_LIMIT if family == "gpt-oss" else 0.0,
         ),
         facts.where,
+    )
+
+
+def _llama4_gguf(facts: Facts) -> ExpertConfig:
+    return replace(
+        _LLAMA4,
+        count=facts.integer("expert_count", "experts"),
+        per_token=facts.integer("expert_used_count", "experts"),
+        intermediate_size=facts.integer("expert_feed_forward_length", "size"),
+        interval=facts.integer("interleave_moe_layer_step", "layers", 1),
     )
 
 
@@ -174,13 +229,6 @@ _SCALE = "expert_weights_scale"
 def _or_zero(facts: Facts, key: str) -> int:
     """A number of layers or the like; files may leave it out where it is 0."""
     return facts.integer(key, "layers") if facts.values.get(key) else 0
-
-
-def _flag(facts: Facts, key: str, default: bool) -> bool:
-    value = facts.values.get(key)
-    if value is not None and not isinstance(value, bool):
-        raise BadFile(f"{facts.where}: {key} is {str(value)[:60]!r}, not true or false")
-    return default if value is None else value
 
 
 def _checked(experts: ExpertConfig, where: str) -> ExpertConfig:

@@ -53,7 +53,7 @@ def find_stacks(tensors: Mapping[str, TensorInfo]) -> Stacks:
                 halves = f"{stack}.gate_proj.weight", f"{stack}.up_proj.weight"
                 stacks |= _halved(info, halves)
             else:
-                stacks[f"{stack}.down_proj.weight"] = _whole(info)
+                stacks[f"{stack}.down_proj.weight"] = whole(info)
         elif match := _FUSED_GGUF.fullmatch(name):
             layer = match.group(1)
             halves = f"{layer}.ffn_gate_exps.weight", f"{layer}.ffn_up_exps.weight"
@@ -68,7 +68,8 @@ def find_stacks(tensors: Mapping[str, TensorInfo]) -> Stacks:
     return stacks
 
 
-def _whole(info: TensorInfo) -> list[Piece]:
+def whole(info: TensorInfo) -> list[Piece]:
+    """The matrices of a stack; raises BadFile when it is none."""
     count, rows = _stacked_rows(info)
     return [Piece(info.name, number * rows, rows) for number in range(count)]
 

@@ -89,8 +89,8 @@ def llama4_from_gguf(facts: Facts, family: str) -> Llama4Config | None:
         return None
     if "attention.sliding_window" in facts.values:
         raise UnsupportedModel(
-            f"{facts.where}.attention.sliding_window is stated: only models with chunks of {_CHUNK} "
-            "positions are supported"
+            f"{facts.where}.attention.sliding_window is stated; only models that see chunks of "
+            f"{_CHUNK} positions are supported"
         )
     layers = range(facts.gguf_layers())
     rotated = tuple((index + 1) % _INTERVAL != 0 for index in layers)

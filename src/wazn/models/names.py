@@ -57,11 +57,16 @@ _WHOLE = {  # GGUF tensors whose Hugging Face names have no "weight" or "bias" a
     "exp_probs_b.bias": "mlp.gate.e_score_correction_bias",
     "ssm_a": "linear_attn.A",
     "ssm_dt.bias": "linear_attn.dt_bias",
+    "attn_sinks.weight": "self_attn.sinks",
 }
 _GGUF_LAYER_TENSOR = re.compile(r"blk\.(\d{1,6})\.([a-z0-9_.]+)")
 _ALIASES = {
     "mlp.shared_experts.": "mlp.shared_expert.",  # DeepSeek and ERNIE count them
     "mlp.moe_statics.": "mlp.gate.",  # ERNIE
+    "feed_forward.": "mlp.",  # of Llama 4
+    "mlp.router.": "mlp.gate.",  # of gpt-oss and Llama 4
+    "language_model.model.": "model.",
+    "language_model.lm_head.": "lm_head.",
     "model.language_model.": "model.",  # the text part of a model that also sees
 }
 _OTHER = (  # of DeepSeek-V4 and of linear attention, whole

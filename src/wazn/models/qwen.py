@@ -31,4 +31,4 @@ class Qwen3(Llama):
         v = layer.linear("self_attn.v_proj")(h)
         q = rope(layer.norm("self_attn.q_norm")(q, num_heads), num_heads)
         k = rope(layer.norm("self_attn.k_norm")(k, num_kv_heads), num_kv_heads)
-        return layer.linear("self_attn.o_proj")(attend(q, k, v, self.config))
+        return layer.linear("self_attn.o_proj")(attend(q, k, v, self.config, self.kind(layer)))

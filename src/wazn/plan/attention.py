@@ -96,8 +96,17 @@ def windows(facts: Facts, layers: int) -> Counter[int | None]:
     if kinds is None:
         is_windowed = facts.has("sliding_window") and facts.flag("use_sliding_window", True)
         window = facts.integer("sliding_window", least=0) if is_windowed else 0
-        return Counter({window or None: layers})
+        full = _full_layers(facts, layers) if window else 0
+        return Counter({None: full, window: layers - full} if full else {window or None: layers})
     return Counter(facts.integer(limited[kind]) if kind in limited else None for kind in kinds)
+
+
+def _full_layers(facts: Facts, layers: int) -> int:
+    """How many of the layers see everything, where windows are stated and kinds of layers not."""
+    family = facts.values.get("model_type")
+    if family in ("qwen2", "qwen3"):
+        return min(layers, facts.integer("max_window_layers", default=28, least=0))
+    return layers // 2 if family == "gpt_oss" else 0
 
 
 def latent(facts: Facts) -> Attention:

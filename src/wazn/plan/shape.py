@@ -51,9 +51,10 @@ class Cache:
     """What ``layers`` layers keep of every sequence: ``numbers`` per entry and layer.
 
     An entry stands for ``positions`` positions. ``window``: only the last so many positions are
-    kept. ``chosen``: a query attends to so many entries at most, picked from all of them. ``macs``
-    are the multiply-accumulates of one query position with one entry. ``heads``: how many groups
-    of the numbers have a scale of their own when they are stored as int8.
+    attended to; those before them stay in their pages. ``chosen``: a query attends to so many
+    entries at most, picked from all of them. ``macs`` are the multiply-accumulates of one query
+    position with one entry. ``heads``: how many groups of the numbers have a scale of their own
+    when they are stored as int8.
     """
 
     layers: int
@@ -66,11 +67,12 @@ class Cache:
 
     def kept(self, context: int) -> int:
         """Entries of one layer after ``context`` positions."""
-        return min(context, self.window or context) // self.positions
+        return context // self.positions
 
     def attended(self, context: int) -> int:
         """Entries that the query of the last of ``context`` positions multiplies with."""
-        return min(self.kept(context), self.chosen or context)
+        seen = min(context, self.window or context) // self.positions
+        return min(seen, self.chosen or context)
 
 
 @dataclass(frozen=True, slots=True)
