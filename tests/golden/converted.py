@@ -10,7 +10,7 @@ import numpy as np
 from gguf import GGUFWriter, RopeScalingType
 from numpy.typing import NDArray
 
-from tests.golden import ernie, gpt_oss_files, llama4
+from tests.golden import ernie_files, gpt_oss_files, llama4_files
 from tests.golden.rope import rope_divisors
 from tests.golden.tensors import Config, Tensors
 
@@ -21,7 +21,7 @@ _ARCHITECTURES = {
     "qwen3_next": "qwen3next",
     "qwen3_5_text": "qwen35",
     "qwen3_5_moe_text": "qwen35moe",
-    **ernie.ARCHITECTURES,
+    **ernie_files.ARCHITECTURES,
     "gpt_oss": "gpt-oss",
     "llama4_text": "llama4",
 }
@@ -79,7 +79,7 @@ def has_gguf(config: Config) -> bool:
     """Whether there are GGUF files of this family here."""
     has_windows = config.get("use_sliding_window", config["model_type"] == "mistral")
     is_stated = config["model_type"] == "gpt_oss" or not has_windows
-    is_stated &= config.get("attention_chunk_size") in (None, llama4.GGUF_CHUNK)
+    is_stated &= config.get("attention_chunk_size") in (None, llama4_files.GGUF_CHUNK)
     return str(config["model_type"]) != "deepseek_v4" and is_stated
 
 
@@ -108,10 +108,10 @@ def new_writer(config: Config, path: Path) -> GGUFWriter:
         writer.add_rope_scaling_yarn_beta_slow(rope["beta_slow"])
     if config["model_type"].startswith("deepseek_"):
         _add_deepseek(writer, config, rope)
-    elif config["model_type"] in ernie.ARCHITECTURES:
-        ernie.add_metadata(writer, config)
+    elif config["model_type"] in ernie_files.ARCHITECTURES:
+        ernie_files.add_metadata(writer, config)
     elif config["model_type"] == "llama4_text":
-        llama4.add_metadata(writer, config)
+        llama4_files.add_metadata(writer, config)
     elif config["model_type"] == "gpt_oss":
         gpt_oss_files.add_metadata(writer, config)
     else:
@@ -217,7 +217,7 @@ def _rewritten(config: Config, rest: str, values: NDArray[np.float32]) -> Tensor
     if config["model_type"] == "gpt_oss":
         return gpt_oss_files.rewritten(rest, values)
     if config["model_type"] == "llama4_text":
-        return llama4.rewritten(rest, values)
+        return llama4_files.rewritten(rest, values)
     if not config["model_type"].startswith("qwen"):
         return {rest: values}
     if rest == "mlp.shared_expert_gate.weight":

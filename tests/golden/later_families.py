@@ -5,7 +5,7 @@ The stored sequence is longer than every window, selection and convolution that 
 
 from typing import Any
 
-from tests.golden import ernie, llama4
+from tests.golden import ernie_files, llama4_files
 from tests.golden.catalogue import COMMON, Tiny
 
 _DEEPSEEK: dict[str, Any] = {
@@ -296,6 +296,6 @@ CATALOGUE = (
     QWEN3_5,
     QWEN3_5_MOE,
     DEEPSEEK_V4,
-    *ernie.CATALOGUE,
-    *llama4.CATALOGUE,
+    *ernie_files.CATALOGUE,
+    *llama4_files.CATALOGUE,
 )

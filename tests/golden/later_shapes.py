@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tests.golden import ernie, gpt_oss_files, llama4
+from tests.golden import ernie_files, gpt_oss_files, llama4_files
 from tests.golden.parts import Shapes, network
 
 
@@ -20,10 +20,10 @@ def layer_shapes(config: Any, index: int) -> Shapes:
         return _compressed_attention(config, index) | _compressed_network(config, index)
     if config["model_type"].startswith("deepseek_"):
         return _latent_attention(config) | _deepseek_network(config, index)
-    if config["model_type"] in ernie.ARCHITECTURES:
-        return ernie.layer_shapes(config, index)
+    if config["model_type"] in ernie_files.ARCHITECTURES:
+        return ernie_files.layer_shapes(config, index)
     if config["model_type"] == "llama4_text":
-        return llama4.layer_shapes(config, index)
+        return llama4_files.layer_shapes(config, index)
     is_full = config["layer_types"][index] == "full_attention"
     mixing = _gated_attention(config) if is_full else _linear_attention(config)
     return mixing | _qwen_network(config)

@@ -53,7 +53,7 @@ def calm(tiny: Tiny) -> Tensors:
     Golden weights are wilder, so that every feature shows: there, a choice of experts that falls
     otherwise turns the answer around.
     """
-    ends = ("o_proj.weight", "down_proj.weight", "out_proj.weight")
+    ends = ("o_proj.weight", "down_proj.weight", "out_proj.weight", "experts.down_proj")
     tensors = draw(tiny.config, tiny.seed)
     tensors["model.embed_tokens.weight"] *= np.float32(4)
     return {n: x / np.float32(6) if n.endswith(ends) else x for n, x in tensors.items()}

@@ -1,7 +1,6 @@
 """The router and the experts against their NumPy twins, bit for bit."""
 
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import pytest
@@ -103,8 +102,7 @@ class Layer:
         networks = [network(expert) for expert in range(len(self.raws))]
         if self.on_input:
             return twin.experts_on_input(x, choice, networks, start)
-        one = np.ones((1, 1), np.float32)
-        return reference.experts(x, choice, [partial(n, weights=one) for n in networks], start)
+        return reference.experts(x, choice, [unweighed(n) for n in networks], start)
 
     def gate(self, gate: Floats, up: Floats) -> Floats:
         if self.kind == "silu":
@@ -112,6 +110,11 @@ class Layer:
         if self.kind == "gelu_tanh":
             return reference.geglu(gate, up)
         return reference.clamped_glu(gate, up, self.limit)
+
+
+def unweighed(network: twin.WeighedNetwork) -> reference.Network:
+    """The same with weights of 1."""
+    return lambda rows: network(rows, np.ones((1, 1), np.float32))
 
 
 def computed(

@@ -41,6 +41,8 @@ runpy.run_path(script, run_name="__main__")
 """
 # llama.cpp has values of linear attention as large as keys, V2 without groups (it scores them as
 # V3 does) and always with a compressed query. It rounds the range of yarn, which gpt-oss does not.
+# Of ERNIE it takes for granted that every layer after the first ones has experts, and that shared
+# ones are together as wide as an ordinary network divided by the KV heads.
 SAME_MATHS: dict[str, dict[str, Any]] = {
     "deepseek_v2": {"topk_method": "greedy", "n_group": 1, "topk_group": 1},
     "deepseek_v3": {},
@@ -49,8 +51,9 @@ SAME_MATHS: dict[str, dict[str, Any]] = {
     "qwen3_5_moe": {"linear_key_head_dim": 32},
     "gpt_oss": {"rope_scaling": {"rope_type": "default"}},
     "seed_oss": {},
+    "llama4_long": {},
     "ernie4_5": {},
-    "ernie4_5_moe": {},
+    "ernie4_5_moe": {"moe_layer_interval": 1, "moe_intermediate_size": 24},
     "ernie4_5_moe_unshared": {},
 }
 EVERY = (*later_families.CATALOGUE, *window_families.CATALOGUE)

@@ -62,7 +62,8 @@ def _rotated(facts: Facts) -> tuple[bool, ...]:
     if not stated:
         interval = facts.integer("no_rope_layer_interval", "layers", _INTERVAL)
         return tuple((index + 1) % interval != 0 for index in range(layers))
-    if not isinstance(stated, list) or len(stated) < layers or not set(stated) <= {0, 1}:
+    is_list = isinstance(stated, list) and len(stated) >= layers
+    if not is_list or any(flag not in (0, 1) for flag in stated):
         raise BadFile(
             f"{facts.where}: no_rope_layers is {str(stated)[:60]!r}, not a 0 or 1 for each of "
             f"{layers} layers"
@@ -74,13 +75,14 @@ def _chunked(facts: Facts, rotated: tuple[bool, ...]) -> tuple[bool, ...]:
     stated = facts.values.get("layer_types")
     if stated is None:
         return rotated
-    kinds = {"chunked_attention": True, "full_attention": False}
-    if not isinstance(stated, list) or len(stated) != len(rotated) or not set(stated) <= set(kinds):
+    kinds = "chunked_attention", "full_attention"
+    is_list = isinstance(stated, list) and len(stated) == len(rotated)
+    if not is_list or any(kind not in kinds for kind in stated):
         raise BadFile(
             f"{facts.where}: layer_types is {str(stated)[:60]!r}, not one of {', '.join(kinds)} "
             f"for each of {len(rotated)} layers"
         )
-    return tuple(kinds[kind] for kind in stated)
+    return tuple(kind == kinds[0] for kind in stated)
 
 
 def llama4_from_gguf(facts: Facts, family: str) -> Llama4Config | None:
