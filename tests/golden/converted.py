@@ -10,7 +10,7 @@ import numpy as np
 from gguf import GGUFWriter, RopeScalingType
 from numpy.typing import NDArray
 
-from tests.golden import ernie_files, gpt_oss_files, llama4_files
+from tests.golden import ernie_files, gpt_oss_files, grok_files, llama4_files
 from tests.golden.rope import rope_divisors
 from tests.golden.tensors import Config, Tensors
 
@@ -24,12 +24,15 @@ _ARCHITECTURES = {
     **ernie_files.ARCHITECTURES,
     "gpt_oss": "gpt-oss",
     "llama4_text": "llama4",
+    **dict.fromkeys(grok_files.TYPES, "grok"),
 }
 _NAMES = {
     "model.embed_tokens.weight": "token_embd.weight",
     "model.norm.weight": "output_norm.weight",
     "lm_head.weight": "output.weight",
     "input_layernorm.weight": "attn_norm.weight",
+    "post_attn_norm.weight": "attn_output_norm.weight",
+    "post_moe_norm.weight": "post_ffw_norm.weight",
     "self_attn.q_proj.weight": "attn_q.weight",
     "self_attn.k_proj.weight": "attn_k.weight",
     "self_attn.v_proj.weight": "attn_v.weight",
@@ -110,6 +113,8 @@ def new_writer(config: Config, path: Path) -> GGUFWriter:
         _add_deepseek(writer, config, rope)
     elif config["model_type"] in ernie_files.ARCHITECTURES:
         ernie_files.add_metadata(writer, config)
+    elif config["model_type"] in grok_files.TYPES:
+        grok_files.add_metadata(writer, config)
     elif config["model_type"] == "llama4_text":
         llama4_files.add_metadata(writer, config)
     elif config["model_type"] == "gpt_oss":
@@ -178,6 +183,8 @@ def _add_qwen(writer: GGUFWriter, config: Config, rope: Config) -> None:
 def converted(config: Config, stacked: Tensors) -> Tensors:
     """Tensors (experts stacked) under their GGUF names, as the converter rewrites them."""
     found: Tensors = {}
+    if config["model_type"] in grok_files.TYPES:
+        stacked = {grok_files.canonical(name): values for name, values in stacked.items()}
     if config["model_type"] == "llama4_text" and (divisors := rope_divisors(config)) is not None:
         found["rope_freqs.weight"] = divisors
     for name, values in stacked.items():
@@ -192,7 +199,8 @@ def converted(config: Config, stacked: Tensors) -> Tensors:
 
 def _gguf_name(config: Config, stem: str) -> str:
     if stem == "post_attention_layernorm.weight":
-        has_ffn_norm = config["model_type"].startswith(("deepseek_", "ernie4_5", "llama4"))
+        starts = "deepseek_", "ernie4_5", "llama4", *grok_files.TYPES
+        has_ffn_norm = config["model_type"].startswith(starts)
         return "ffn_norm.weight" if has_ffn_norm else "post_attention_norm.weight"
     for part, suffix in (("experts.", "_exps"), ("shared_expert", "_shexp"), ("", "")):
         start = f"mlp.{part}"

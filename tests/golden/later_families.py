@@ -5,7 +5,7 @@ The stored sequence is longer than every window, selection and convolution that 
 
 from typing import Any
 
-from tests.golden import ernie_files, llama4_files
+from tests.golden import ernie_files, grok_files, llama4_files
 from tests.golden.catalogue import COMMON, Tiny
 
 _DEEPSEEK: dict[str, Any] = {
@@ -298,4 +298,5 @@ CATALOGUE = (
     DEEPSEEK_V4,
     *ernie_files.CATALOGUE,
     *llama4_files.CATALOGUE,
+    *grok_files.CATALOGUE,
 )

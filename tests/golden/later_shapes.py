@@ -2,14 +2,14 @@
 
 from typing import Any
 
-from tests.golden import ernie_files, gpt_oss_files, llama4_files
+from tests.golden import ernie_files, gpt_oss_files, grok_files, llama4_files
 from tests.golden.parts import Shapes, network
 
 
 def has_shapes(config: Any) -> bool:
     """Whether the tensors of this configuration are listed here."""
     starts = "deepseek_", "qwen3_next", "qwen3_5", "gpt_oss", "ernie4_5", "llama4"
-    return str(config["model_type"]).startswith(starts)
+    return str(config["model_type"]).startswith((*starts, *grok_files.TYPES))
 
 
 def layer_shapes(config: Any, index: int) -> Shapes:
@@ -22,6 +22,8 @@ def layer_shapes(config: Any, index: int) -> Shapes:
         return _latent_attention(config) | _deepseek_network(config, index)
     if config["model_type"] in ernie_files.ARCHITECTURES:
         return ernie_files.layer_shapes(config, index)
+    if config["model_type"] in grok_files.TYPES:
+        return grok_files.layer_shapes(config)
     if config["model_type"] == "llama4_text":
         return llama4_files.layer_shapes(config, index)
     is_full = config["layer_types"][index] == "full_attention"
@@ -132,6 +134,8 @@ def _compressed_network(config: Any, index: int) -> Shapes:
 
 def renamed(config: Any, shapes: Shapes) -> Shapes:
     """All tensors of a model under the names of its files: DeepSeek-V4 has names of its own."""
+    if config["model_type"] in grok_files.TYPES:
+        return {grok_files.own_name(config, name): shape for name, shape in shapes.items()}
     if config["model_type"] != "deepseek_v4":
         return shapes
     names = {

@@ -142,7 +142,15 @@ def spread(name: str, shape: tuple[int, ...]) -> float:
         return 2.5 / math.sqrt(shape[1])
     if name.endswith(("embed_tokens.weight", "lm_head.weight", "embed.weight", "head.weight")):
         return _LOGIT_STD / math.sqrt(shape[1])
-    if name.endswith(("mlp.gate.weight", "ffn.gate.weight", ".router.weight")):
+    if name.endswith(
+        (
+            "mlp.gate.weight",
+            "ffn.gate.weight",
+            ".router.weight",
+            "_moe.gate.weight",
+            "_block.gate.weight",
+        )
+    ):
         return _ROUTER_GAIN / math.sqrt(shape[1])
     module = name.split(".")[-2] if "." in name else name
     return _GAINS.get(module, 1.0) / math.sqrt(shape[1])

@@ -22,6 +22,7 @@ from wazn.models.deepseek_sparse import DeepseekV32
 from wazn.models.ernie import Ernie45, Ernie45Moe
 from wazn.models.expert_stacks import find_stacks
 from wazn.models.gpt_oss import GptOss
+from wazn.models.grok import Grok
 from wazn.models.llama import Llama
 from wazn.models.llama4 import Llama4
 from wazn.models.names import used_tensors, without_layers_from
@@ -59,6 +60,7 @@ FAMILIES: tuple[type[Decoder], ...] = (
     Ernie45,
     Ernie45Moe,
     Llama4,
+    Grok,
 )
 _MAX_JSON_BYTES = 16 << 20
 

@@ -26,6 +26,12 @@ from wazn.models.delta_config import (
     rotary_from_huggingface,
 )
 from wazn.models.expert_config import ExpertConfig, experts_from_gguf, experts_from_huggingface
+from wazn.models.grok_config import (
+    GrokConfig,
+    check_activation,
+    grok_from_gguf,
+    grok_from_huggingface,
+)
 from wazn.models.latent_config import (
     LatentConfig,
     latent_from_gguf,
@@ -94,6 +100,7 @@ class Config:
     second_rope: tuple[float, RopeScaling] | None = None  # theta and scaling of another table
     norm_offset: float = 0.0  # added to the weights of norms, where they are kept around 0
     llama4: Llama4Config | None = None
+    grok: GrokConfig | None = None
     temperature: Temperature | None = None  # of attention that is tempered
     windows: Windows = ()  # of each layer: how far back its attention sees; (): all do all
 
@@ -183,9 +190,7 @@ def from_huggingface(values: Mapping[str, Any], where: str, vocab_size: int) -> 
         head_dim = _HEAD_SIZES.get(facts.text("model_type"), hidden_size // num_heads)
     else:
         head_dim = facts.integer("head_dim", "size")
-    act = values.get("hidden_act", "silu")
-    if act not in ("silu", "swish"):
-        raise UnsupportedModel(f"{where}: hidden_act {str(act)[:60]!r} is not supported, silu is")
+    check_activation(facts)
     context_length = facts.integer("max_position_embeddings", "context")
     rope, second_rope = _ropes(facts, context_length)
     experts = experts_from_huggingface(facts)
@@ -219,6 +224,8 @@ def _with_special_layers(config: Config, facts: Facts, rope: Mapping[str, Any]) 
         )
     if compressed := compressed_from_huggingface(facts, config.head_dim):
         return replace(config, compressed=compressed, rotary_dim=compressed.rotary)
+    if grok := grok_from_huggingface(facts, config.head_dim):
+        return replace(config, grok=grok, temperature=grok.temperature)
     if llama4 := llama4_from_huggingface(facts):
         return replace(config, llama4=llama4, temperature=llama4.temperature)
     if delta := delta_from_huggingface(facts):
@@ -336,6 +343,10 @@ def _with_special_layers_of_gguf(config: Config, facts: Facts) -> Config:
     if latent or delta:
         rotary = facts.integer("rope.dimension_count", "size")
         return replace(config, latent=latent, delta=delta, rotary_dim=rotary)
+    if grok := grok_from_gguf(facts, config.family, config.head_dim):
+        # llama.cpp's converter calls Grok-2's unscaled angles yarn.
+        config = replace(config, rope_scaling=RopeScaling())
+        config = replace(config, grok=grok, temperature=grok.temperature)
     if llama4 := llama4_from_gguf(facts, config.family):
         config = replace(config, llama4=llama4, temperature=llama4.temperature)
     for key in ("rope.dimension_count", "attention.value_length"):

@@ -59,6 +59,10 @@ class Decoder(ABC):
         """What the final norm gets of the last block."""
         return x
 
+    def shape_logits(self, logits: Tensor) -> Tensor:
+        """What is made of the products of the head."""
+        return logits
+
     def arrange(self, tensors: Mapping[str, TensorInfo]) -> Arrangements:
         """The arrangement the block wants of tensors under their Hugging Face names."""
         return Arrangements({}, frozenset())
@@ -86,7 +90,7 @@ class Decoder(ABC):
         is_tied = "lm_head.weight" not in weights
         head = table if is_tied else weights.matrix("lm_head.weight")
         bias = weights.vector("lm_head.bias") if "lm_head.bias" in weights else None
-        Linear("lm_head.weight", head, bias)(x, to_logits=True)
+        self.shape_logits(Linear("lm_head.weight", head, bias)(x, to_logits=True))
         recorder.end_segment("head")
         emit(x)
         recorder.end_segment("hidden")

@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from wazn.errors import BadFile, UnsupportedModel
+from wazn.models.grok_config import GGUF as GROK_GGUF
+from wazn.models.grok_config import is_grok, router_cap
 
 if TYPE_CHECKING:
     from wazn.models.config import Facts
@@ -85,6 +87,8 @@ def experts_from_huggingface(facts: Facts) -> ExpertConfig | None:
         return _checked(_ernie(facts), facts.where)
     if values.get("model_type") == "llama4_text":
         return _checked(_llama4(facts), facts.where)
+    if is_grok(facts):
+        return _checked(_grok(facts, key), facts.where)
     if values.get("mlp_only_layers") or values.get("decoder_sparse_step", 1) != 1:
         raise UnsupportedModel(
             f"{facts.where}: layers without experts among layers with them (mlp_only_layers, "
@@ -158,6 +162,20 @@ def _ernie(facts: Facts) -> ExpertConfig:
     )
 
 
+def _grok(facts: Facts, key: str) -> ExpertConfig:
+    """Grok's: of a softmax over all experts, whose products may have a cap."""
+    has_width = facts.values.get("moe_intermediate_size") is not None
+    return ExpertConfig(
+        count=facts.integer(key, "experts"),
+        per_token=facts.integer("num_experts_per_tok", "experts"),
+        intermediate_size=facts.integer(
+            "moe_intermediate_size" if has_width else "intermediate_size", "size"
+        ),
+        normalize=False,
+        softcap=router_cap(facts),
+    )
+
+
 def _llama4(facts: Facts) -> ExpertConfig:
     """Llama 4's: chosen by products, whose sigmoids weigh what an expert reads."""
     layers = range(facts.integer("num_hidden_layers", "layers"))
@@ -182,6 +200,8 @@ def experts_from_gguf(facts: Facts, family: str) -> ExpertConfig | None:
     values = facts.values
     if not values.get("expert_count"):
         return None
+    if family == GROK_GGUF:
+        return _checked(_grok_gguf(facts), facts.where)
     if family == "llama4":
         return _checked(_llama4_gguf(facts), facts.where)
     is_ernie = family == "ernie4_5-moe"
@@ -210,6 +230,20 @@ def experts_from_gguf(facts: Facts, family: str) -> ExpertConfig | None:
             limit=GPT_LIMIT if family == "gpt-oss" else 0.0,
         ),
         facts.where,
+    )
+
+
+def _grok_gguf(facts: Facts) -> ExpertConfig:
+    """Experts of older files are as wide as the ordinary network is said to be."""
+    has_width = "expert_feed_forward_length" in facts.values
+    return ExpertConfig(
+        count=facts.integer("expert_count", "experts"),
+        per_token=facts.integer("expert_used_count", "experts"),
+        intermediate_size=facts.integer(
+            "expert_feed_forward_length" if has_width else "feed_forward_length", "size"
+        ),
+        normalize=False,
+        softcap=router_cap(facts),
     )
 
 

@@ -103,14 +103,14 @@ def windows(facts: Facts, layers: int) -> Counter[int | None]:
     return Counter(facts.integer(limited[kind]) if kind in limited else None for kind in kinds)
 
 
-def _kinds_of_llama4(facts: Facts, layers: int) -> list[str]:
+def _kinds_of_llama4(facts: Facts, layers: int) -> tuple[str, ...]:
     """Layers that rotate queries and keys see chunks: those that are stated, or three of four."""
     interval = facts.integer("no_rope_layer_interval", default=4)
     flags = [(index + 1) % interval != 0 for index in range(layers)]
     stated = facts.values.get("no_rope_layers")
     if isinstance(stated, list) and len(stated) >= layers:
         flags = [bool(flag) for flag in stated[:layers]]
-    return ["chunked_attention" if flag else "full_attention" for flag in flags]
+    return tuple("chunked_attention" if flag else "full_attention" for flag in flags)
 
 
 def _full_layers(facts: Facts, layers: int) -> int:
