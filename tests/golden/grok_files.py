@@ -40,10 +40,10 @@ GROK_2 = Tiny(
         "residual_moe": True,
         "tie_word_embeddings": False,
         "embedding_multiplier_scale": 8.0,
-        "output_multiplier_scale": 0.5,
+        "output_multiplier_scale": 0.8,
         "attn_logit_softcapping": 4.0,
         "router_logit_softcapping": 1.5,
-        "final_logit_softcapping": 5.0,
+        "final_logit_softcapping": 12.0,
         "attn_temperature_len": 16,
         "rope_theta": 208533496,
         "rope_type": "original",
@@ -65,7 +65,7 @@ GROK_2 = Tiny(
         "the ordinary network": {"residual_moe": False},
         "norms behind experts": "post_moe_norm.weight",
     },
-    seed=1,
+    seed=25,
 )
 
 GROK_1 = Tiny(
@@ -79,7 +79,7 @@ GROK_1 = Tiny(
         "intermediate_size": 72,
         "num_experts": 8,
         "tie_word_embeddings": True,
-        "embedding_multiplier_scale": 8.0,
+        "embedding_multiplier_scale": 1.5,
         "output_multiplier_scale": 0.5773502691896257,
         "attn_output_multiplier": 0.25,
         "max_attn_value": 6.0,
@@ -90,7 +90,7 @@ GROK_1 = Tiny(
         "the cap of scores": {"max_attn_value": 1000.0},
         "norms behind attention": "post_attn_norm.weight",
     },
-    seed=1,
+    seed=30,
 )
 
 CATALOGUE = (GROK_2, GROK_1)
