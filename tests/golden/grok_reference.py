@@ -63,7 +63,8 @@ class GrokReference:
             scores = capped(q[:, head] @ k[:, head // group].T * scale, cap)
             scores = scores * self.temperatures(length)[:, None]
             out[:, head] = softmax(np.where(future, -np.inf, scores)) @ v[:, head // group]
-        return out.reshape(length, -1) @ self.tensors[f"{prefix}self_attn.o_proj.weight"].T
+        made: Array = out.reshape(length, -1) @ self.tensors[f"{prefix}self_attn.o_proj.weight"].T
+        return made
 
     def rotated(self, x: Array) -> Array:
         """Pairs of a number of a head's first half with one of its second."""
@@ -93,11 +94,13 @@ class GrokReference:
                 mixture[row] += shares[row, expert] * made
         if not self.config.get("residual_moe"):
             return mixture
-        return (self.network(h, f"{prefix}mlp.") + mixture) / np.sqrt(2)
+        both: Array = self.network(h, f"{prefix}mlp.") + mixture
+        return both / np.sqrt(2)
 
     def network(self, h: Array, prefix: str) -> Array:
         gate, up, down = (self.tensors[f"{prefix}{n}_proj.weight"] for n in ("gate", "up", "down"))
-        return (gelu(h @ gate.T) * (h @ up.T)) @ down.T
+        made: Array = (gelu(h @ gate.T) * (h @ up.T)) @ down.T
+        return made
 
 
 def capped(x: Array, cap: float | None) -> Array:
@@ -113,7 +116,8 @@ def softmax(x: Array) -> Array:
 def gelu(x: Array) -> Array:
     """By tanh, as JAX has it unless told otherwise."""
     inner = np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)
-    return x / 2 * (1 + np.tanh(inner))
+    made: Array = x / 2 * (1 + np.tanh(inner))
+    return made
 
 
 def read_grok(folder: Path) -> GrokReference:

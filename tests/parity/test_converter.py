@@ -42,8 +42,8 @@ runpy.run_path(script, run_name="__main__")
 # llama.cpp has values of linear attention as large as keys, V2 without groups (it scores them as
 # V3 does) and always with a compressed query. It rounds the range of yarn, which gpt-oss does not.
 # Of ERNIE it takes for granted that every layer after the first ones has experts, and that shared
-# ones are together as wide as an ordinary network divided by the KV heads. Grok's experts get weights
-# that sum to 1; its router has no cap, its attention no temperature, and a head is hidden / heads.
+# ones are together as wide as an ordinary network divided by the KV heads. Grok's experts get
+# weights that sum to 1, routers no cap, attention no temperature; a head is hidden / heads.
 SAME_MATHS: dict[str, dict[str, Any]] = {
     "deepseek_v2": {"topk_method": "greedy", "n_group": 1, "topk_group": 1},
     "deepseek_v3": {},
