@@ -95,7 +95,8 @@ class GrokReference:
         if not self.config.get("residual_moe"):
             return mixture
         both: Array = self.network(h, f"{prefix}mlp.") + mixture
-        return both / np.sqrt(2)
+        halved: Array = both / np.sqrt(2)
+        return halved
 
     def network(self, h: Array, prefix: str) -> Array:
         gate, up, down = (self.tensors[f"{prefix}{n}_proj.weight"] for n in ("gate", "up", "down"))

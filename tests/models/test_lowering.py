@@ -8,7 +8,8 @@ import pytest
 from tests.models.random_models import FAMILIES, random_config, random_model, random_weights
 from wazn import native
 from wazn.errors import BadFile, UnsupportedModel
-from wazn.models.blocks import Layer, Linear, Norm, embed
+from wazn.models.attention import AttentionKind
+from wazn.models.blocks import Layer, Linear, Norm, attend, embed, gelu_tanh
 from wazn.models.lowering import Shape, lower
 from wazn.models.recorder import Recorder, Tensor
 from wazn.weights.formats import Format
@@ -98,10 +99,40 @@ def test_a_bias_of_another_length_is_refused() -> None:
         lowered(Linear(name, weights.matrix(name), bias))
 
 
-def lowered(function: Callable[[Tensor], Tensor]) -> None:
+def test_an_attention_says_what_is_special_about_it() -> None:
+    config, weights = random_config("llama"), random_weights("llama", Format.Q4_0)
+    layer = Layer(weights, config, 0)
+
+    def attention(how: AttentionKind) -> str:
+        def record(x: Tensor) -> Tensor:
+            q, k, v = (layer.linear(f"self_attn.{name}_proj")(x) for name in "qkv")
+            return attend(q, k, v, config, how)
+
+        return lowered(record)
+
+    kind = AttentionKind(window=9, chunk=40, softcap=30.0, scale=0.5, sinks=np.zeros(6, np.float32))
+    words = ", the last 9 positions, its chunk of 40 positions, scores up to 30, with sinks"
+    assert words in attention(kind)
+    assert "positions" not in attention(AttentionKind())
+    with pytest.raises(BadFile, match="6 attention heads cannot have 5 sinks"):
+        attention(AttentionKind(sinks=np.zeros(5, np.float32)))
+
+
+def test_gates_are_named() -> None:
+    weights = random_weights("llama", Format.Q4_0)
+    layer = Layer(weights, random_config("llama"), 0)
+
+    def network(x: Tensor) -> Tensor:
+        gate, up = (layer.linear(f"mlp.{name}_proj")(x) for name in ("gate", "up"))
+        return gelu_tanh(gate) * up
+
+    assert "gelu_tanh(b" in lowered(network)
+
+
+def lowered(function: Callable[[Tensor], Tensor]) -> str:
     """Records a function of the embedding and lowers it."""
     weights = random_weights("llama", Format.Q4_0)
     recorder = Recorder()
     function(embed(recorder, weights.matrix("model.embed_tokens.weight")))
     recorder.end_segment("all")
-    lower(recorder, SHAPE, native.Pool(1))
+    return "\n".join(lower(recorder, SHAPE, native.Pool(1)).listing)

@@ -148,9 +148,7 @@ def _read_huggingface(path: Path) -> ModelFacts:
         kv_heads=_number(config.get("num_key_value_heads")),
         head_size=_number(config.get("head_dim"))
         or _share(_number(config.get("hidden_size")), _number(config.get("num_attention_heads"))),
-        window=_first_number(config, "sliding_window", "attention_chunk_size")
-        if config.get("use_sliding_window", True)
-        else None,
+        window=_window(config),
         vocabulary=_number(config.get("vocab_size")),
         tokenizer=_text(tokenizer.get("tokenizer_class"))
         or ("tokenizer.json" if (path / "tokenizer.json").exists() else None),
@@ -165,6 +163,11 @@ def _read_huggingface(path: Path) -> ModelFacts:
 def _first_number(config: Mapping[str, Any], *keys: str) -> int | None:
     """Of the keys that families use, the one that is stated."""
     return next((number for key in keys if (number := _number(config.get(key)))), None)
+
+
+def _window(config: Mapping[str, Any]) -> int | None:
+    is_used = config.get("use_sliding_window", True)
+    return _first_number(config, "sliding_window", "attention_chunk_size") if is_used else None
 
 
 def _count_parameters(container: Safetensors, config: Mapping[str, Any], path: Path) -> int | None:
