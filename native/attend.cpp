@@ -125,7 +125,8 @@ void Program::execute(const Attend& op, int index, int thread) {
         {query.floats + offset, out.floats + offset, query.columns, tile.num_rows, first, group,
          kv_.head_dim, op.scale, kv_.format, pages.data(), tile.part_pages, tile.first_part,
          tile.last_part, partials, op.heads * (kv_.head_dim + 16), op.reach, op.softcap,
-         op.sinks.empty() ? nullptr : op.sinks.data() + head * group},
+         op.sinks.empty() ? nullptr : op.sinks.data() + head * group,
+         op.is_tempered ? factors_ + first : nullptr},
         scratch_[thread]->data());
   }
 }

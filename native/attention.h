@@ -186,12 +186,20 @@ struct Seen {
   int64_t first, last;
 };
 
-// Caps the scores (64) of a row, if it has a cap, and hides what comes before those that it sees.
-// Returns the largest of each lane of whole vectors.
-__attribute__((noinline)) Floats limit_scores(float* scores, Seen seen, float softcap) {
-  for (int64_t i = 0; softcap > 0.0f && i < kPage; i += 16) {
-    const Floats cap = splat(softcap);
-    store(scores + i, mul(cap, tanh(div(load(scores + i), cap))));
+// What is made of a row's scores besides: a cap, 0 being none, and then a factor.
+struct Shaping {
+  float softcap = 0.0f, factor = 1.0f;
+  bool is_none() const { return softcap == 0.0f && factor == 1.0f; }
+};
+
+// Shapes the scores (64) of a row, and hides what comes before those that it sees. Returns the
+// largest of each lane of whole vectors.
+__attribute__((noinline)) Floats limit_scores(float* scores, Seen seen, Shaping shaping) {
+  const Floats cap = splat(shaping.softcap), factor = splat(shaping.factor);
+  for (int64_t i = 0; !shaping.is_none() && i < kPage; i += 16) {
+    Floats s = load(scores + i);
+    if (shaping.softcap > 0.0f) s = mul(cap, tanh(div(s, cap)));
+    store(scores + i, mul(s, factor));
   }
   for (int64_t i = 0; i < seen.first; ++i) scores[i] = -__builtin_inff();
   Floats largest = splat(-__builtin_inff());
@@ -203,7 +211,7 @@ __attribute__((noinline)) Floats limit_scores(float* scores, Seen seen, float so
 // Scales of keys multiply the scores, those of values the probabilities after they are summed.
 template <class E>
 WAZN_INLINE RowState softmax_block(float* scores, Seen seen, float scale, const Page<E>& page,
-                                   float softcap = 0.0f) {
+                                   Shaping shaping = {}) {
   const int64_t valid = seen.last;
   Floats largest = splat(-__builtin_inff());
   for (int64_t i = 0; i < kPage; i += 16) {
@@ -212,7 +220,7 @@ WAZN_INLINE RowState softmax_block(float* scores, Seen seen, float scale, const 
     store(scores + i, s);
     if (i + 16 <= valid) largest = max(largest, s);
   }
-  if (seen.first > 0 || softcap > 0.0f) largest = limit_scores(scores, seen, softcap);
+  if (seen.first > 0 || !shaping.is_none()) largest = limit_scores(scores, seen, shaping);
   float top = max_16(largest);
   for (int64_t i = valid & ~15; i < valid; ++i) top = scores[i] > top ? scores[i] : top;
   Floats sum = zero();
@@ -307,8 +315,9 @@ WAZN_INLINE void attend_block(const Attention& t, int64_t block, int64_t first,
   for (int64_t i = rows.first, r = skip; i < rows.last; ++i) {
     const int64_t position = t.first_position + i;
     const Seen seen = {first_seen(t.reach, position) - start, smaller(kPage, position + 1 - start)};
+    const Shaping shaping = {t.softcap, t.factors ? t.factors[i] : 1.0f};
     for (int64_t h = 0; h < t.group; ++h, ++r)
-      found[r] = softmax_block(s.scores + r * kPage, seen, t.scale, page, t.softcap);
+      found[r] = softmax_block(s.scores + r * kPage, seen, t.scale, page, shaping);
   }
   if (start + kPage < t.first_position + t.num_rows)
     fetch(t.pages[block + 1], page.values - page.keys);

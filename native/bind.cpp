@@ -104,7 +104,8 @@ void add_linear(Program& program, int in, nb::list products) {
 }
 
 void add_attend(Program& program, int query, int out, int64_t layer, int64_t heads, float scale,
-                int64_t window, int64_t chunk, float softcap, std::optional<FloatVector> sinks) {
+                int64_t window, int64_t chunk, float softcap, std::optional<FloatVector> sinks,
+                bool is_tempered) {
   const KvShape& kv = program.kv();
   require(layer >= 0 && layer < kv.layers, "no such layer");
   require(heads > 0 && window >= 0 && chunk >= 0 && softcap >= 0.0f &&
@@ -114,7 +115,7 @@ void add_attend(Program& program, int query, int out, int64_t layer, int64_t hea
   const Reach reach = {window, chunk};
   program.add(Attend{checked(program, query, heads * kv.head_dim),
                      checked(program, out, heads * kv.head_dim), layer, heads, scale, reach,
-                     softcap, of_heads});
+                     softcap, is_tempered, of_heads});
   program.add(MergeParts{out, heads, reach, of_heads});
 }
 
@@ -290,8 +291,18 @@ NB_MODULE(_core, m) {
                             checked(p, value, kv.heads * kv.head_dim), layer});
            })
       .def("attend", &add_attend, "query"_a, "out"_a, "layer"_a, "heads"_a, "scale"_a,
-           "window"_a = 0, "chunk"_a = 0, "softcap"_a = 0.0f, "sinks"_a = nb::none())
+           "window"_a = 0, "chunk"_a = 0, "softcap"_a = 0.0f, "sinks"_a = nb::none(),
+           "is_tempered"_a = false)
       .def("quantize", [](Program& p, int x) { p.add(Quantize{checked(p, x)}); })
+      .def("scale",
+           [](Program& p, int x, float factor, float cap) {
+             require(cap >= 0.0f, "a cap is no less than 0");
+             p.add(Scale{x == kLogits ? kLogits : checked(p, x), factor, cap});
+           })
+      .def("add",
+           [](Program& p, int in, int out) {
+             p.add(Add{checked(p, in, p.width(checked(p, out))), out});
+           })
       .def("gather",
            [](Program& p, int in, int out) {
              p.add(Gather{checked(p, in), checked(p, out, p.buffer(in).columns)});
@@ -317,6 +328,10 @@ NB_MODULE(_core, m) {
             p.set_angles(table, angles.data(), angles.shape(0), 2 * angles.shape(1));
           },
           nb::keep_alive<1, 2>(), "angles"_a, "table"_a = 0)
+      .def(
+          "set_factors",
+          [](Program& p, FloatVector factors) { p.set_factors(factors.data(), factors.size()); },
+          nb::keep_alive<1, 2>(), "factors"_a)
       .def("run", &run, "first_segment"_a, "last_segment"_a, "token_ids"_a, "row_starts"_a,
            "first_positions"_a, "page_tables"_a, "wanted"_a, "result"_a,
            "state_slots"_a = nb::none())

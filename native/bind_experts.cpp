@@ -36,6 +36,10 @@ Choice make_choice(int64_t experts, int64_t top_k, nb::dict options) {
   choice.top_groups = nb::cast<int64_t>(options["top_groups"]);
   choice.sums_two = nb::cast<bool>(options["sums_two"]);
   choice.scale = nb::cast<float>(options["scale"]);
+  choice.least_sum = nb::cast<float>(options["least_sum"]);
+  choice.softcap = nb::cast<float>(options["softcap"]);
+  choice.by_logits = nb::cast<bool>(options["by_logits"]);
+  choice.on_input = nb::cast<bool>(options["on_input"]);
   return choice;
 }
 
@@ -109,7 +113,7 @@ void add_experts_up(Program& program, int in, int gathered, std::shared_ptr<Weig
   require(biases.size() == 2, "there are biases of gate and of up");
   auto gate_bias = expert_bias(biases[0], *gate), up_bias = expert_bias(biases[1], *up);
   program.add(ExpertsUp{in, gathered, out, std::move(gate), std::move(up), how,
-                        std::move(gate_bias), std::move(up_bias)});
+                        std::move(gate_bias), std::move(up_bias), program.routing().on_input()});
 }
 
 void add_experts_down(Program& program, int in, std::shared_ptr<Weight> weight, int out,
@@ -118,7 +122,8 @@ void add_experts_down(Program& program, int in, std::shared_ptr<Weight> weight, 
   checked_pairs(program, in, weight->matrix.columns);
   checked(program, out, weight->matrix.rows);
   auto biases = expert_bias(bias, *weight);
-  program.add(ExpertsDown{in, out, std::move(weight), accumulate, std::move(biases)});
+  program.add(ExpertsDown{in, out, std::move(weight), accumulate, std::move(biases),
+                          !program.routing().on_input()});
 }
 
 }  // namespace

@@ -70,6 +70,15 @@ void Program::execute(const Route& op, int index, int thread) {
   const int64_t rows = num_rows(index);
   const auto choose = [&](int64_t row) {
     float* mine = scores.floats + row * scores.columns;
+    const auto pick = [&] {
+      if (op.table.empty())
+        routing_.choose(row, mine, op.choice);
+      else
+        routing_.assign(row, op.table.data() + step_.token_ids[row] * op.choice.top_k, op.choice);
+    };
+    if (op.choice.softcap > 0.0f)
+      layer_kernels().scale(mine, scores.columns, 1.0f, op.choice.softcap);
+    if (op.choice.by_logits) pick();
     switch (op.choice.scoring) {
       case Scoring::kSoftmax:
         kernels_->softmax(mine, scores.columns, mine);
@@ -81,11 +90,8 @@ void Program::execute(const Route& op, int index, int thread) {
         kernels_->sqrt_softplus(mine, scores.columns, mine);
         break;
     }
-    if (op.table.empty())
-      routing_.choose(row, mine, op.choice);
-    else
-      routing_.assign(row, mine, op.table.data() + step_.token_ids[row] * op.choice.top_k,
-                      op.choice);
+    if (!op.choice.by_logits) pick();
+    routing_.weigh(row, mine, op.choice);
   };
   const bool is_split = rows <= kernels_->tile;  // the matrix, not the rows: see Linear
   const Range all = {0, num_panels(w.rows)};
@@ -162,6 +168,9 @@ void Program::expand(const ExpertsUp& op, int64_t expert, Range panels, int thre
            {scratch.first, width, bias_at(op.gate_bias, at), false}, scratch.kernel);
     kernel(up, x, group.count, 0, num_panels(width),
            {scratch.second, width, bias_at(op.up_bias, at), false}, scratch.kernel);
+    for (int64_t i = 0; op.weighs && i < group.count; ++i)
+      for (float* products : {scratch.first, scratch.second})
+        layer_kernels().scale(products + i * width, width, routing_.weight(group.first + i), 0.0f);
     glu(scratch.first, scratch.second, group.count * width, op.how, scratch.first);
     for (int64_t i = 0; i < group.count; ++i)
       std::memcpy(out.floats + (group.first + i) * out.columns + p * kPanelRows,
@@ -201,8 +210,8 @@ void Program::contract(const ExpertsDown& op, int64_t rows, Range panels, int th
       kernel(w, x, group.count, 0, num_panels(w.rows), {scratch.first, w.rows, bias, false},
              scratch.kernel);
       for (int64_t pair = group.first; pair < group.first + group.count; ++pair)
-        kernels_->add_scaled(scratch.first + (pair - group.first) * w.rows, routing_.weight(pair),
-                             w.rows,
+        kernels_->add_scaled(scratch.first + (pair - group.first) * w.rows,
+                             op.weighs ? routing_.weight(pair) : 1.0f, w.rows,
                              out.floats + routing_.row(pair) * out.columns + p * kPanelRows);
     }
   }

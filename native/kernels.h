@@ -123,6 +123,7 @@ struct Attention {
   Reach reach;
   float softcap;       // scores become softcap * tanh(score / softcap); 0: they stay
   const float* sinks;  // per head of the group, one more score without a value; null: none
+  const float* factors;  // per row of the task, of its scores; null: none
 };
 
 // The parts of one row and head, `stride` floats apart, and its sink, or null.

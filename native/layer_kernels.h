@@ -76,6 +76,7 @@ struct LayerKernels {
   // Each column's values, weighted by the softmax over slots of gate + bias (compress.h).
   void (*pool)(const Slot* slots, int64_t count, int64_t columns, float* out);
   void (*clamp)(float* x, int64_t columns, float low, float high);
+  void (*scale)(float* x, int64_t columns, float factor, float cap);  // scale.h
   // Gates of a product besides silu (gates.h). out may be gate or up.
   void (*geglu)(const float* gate, const float* up, int64_t columns, float* out);
   void (*clamped_glu)(const float* gate, const float* up, int64_t columns, float limit, float* out);

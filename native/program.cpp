@@ -84,7 +84,10 @@ int64_t Program::add_state(int64_t floats) {
 }
 
 void Program::add(Operation operation) {
-  if (auto* attend = std::get_if<Attend>(&operation)) add_view(*attend);
+  if (auto* attend = std::get_if<Attend>(&operation)) {
+    add_view(*attend);
+    needs_factors_ |= attend->is_tempered;
+  }
   if (auto* embed = std::get_if<Embed>(&operation)) weights_.push_back(embed->table->memory);
   if (auto* linear = std::get_if<Linear>(&operation))
     for (const Product& product : linear->products)
@@ -151,6 +154,11 @@ void Program::open_cache(int64_t num_pages, int64_t num_slots) {
   slot_positions_.assign(num_slots, 0);
 }
 
+void Program::set_factors(const float* factors, int64_t num_positions) {
+  factors_ = factors;
+  num_factors_ = num_positions;
+}
+
 void Program::set_angles(int64_t table, const float* angles, int64_t num_positions, int64_t width) {
   angles_.resize(std::max<size_t>(angles_.size(), table + 1));
   angles_[table] = {angles, num_positions, width};
@@ -182,6 +190,7 @@ void Program::check(const Step& step) const {
   int64_t num_positions = INT64_MAX;
   for (const Angles& table : angles_)
     if (table.width) num_positions = std::min(num_positions, table.num_positions);
+  if (needs_factors_) num_positions = std::min(num_positions, num_factors_);
   if (num_positions == INT64_MAX) num_positions = 0;
   for (int64_t s = 0; s < step.num_sequences; ++s) {
     const int64_t count = step.row_starts[s + 1] - (int64_t)step.row_starts[s];
@@ -282,7 +291,8 @@ bool Program::is_row_local(int index) const {
          !std::holds_alternative<GroupedLinear>(op) && !std::holds_alternative<AttendLatent>(op) &&
          !std::holds_alternative<Compress>(op) && !std::holds_alternative<KeepRows>(op) &&
          !std::holds_alternative<Select>(op) && !std::holds_alternative<CausalConv>(op) &&
-         !std::holds_alternative<DeltaRule>(op);
+         !std::holds_alternative<DeltaRule>(op) &&
+         !(std::holds_alternative<Scale>(op) && std::get<Scale>(op).x == kLogits);
 }
 
 bool Program::needs_barrier(int index) const {

@@ -61,6 +61,7 @@ struct Attend {
   float scale;
   Reach reach;
   float softcap;             // of scores; 0: none
+  bool is_tempered;          // scores are multiplied by the factor of the query's position
   std::vector<float> sinks;  // per head; empty: none
 };
 struct MergeParts {  // finishes rows whose parts were computed apart
@@ -170,6 +171,13 @@ struct DeltaRule {
   int64_t key_heads, value_heads, state;
   bool tiled;  // value head h reads key head h % key_heads, not h / (value_heads / key_heads)
 };
+struct Scale {  // in place: factor * x, or cap * tanh(factor * x / cap)
+  BufferId x;   // kLogits: the step's logits
+  float factor, cap;  // cap 0: none
+};
+struct Add {  // out += in
+  BufferId in, out;
+};
 struct Gather {  // the wanted rows only; what follows works on those
   BufferId in, out;
 };
@@ -189,12 +197,15 @@ struct ExpertsUp {  // gate and up of a Glu, a row of `out` for every pair of a 
   std::shared_ptr<Weight> gate, up;
   Glu how;
   std::vector<float> gate_bias, up_bias;  // (experts, columns of out); empty: none
+  bool weighs = false;                    // products are multiplied by the router's weight
 };
-struct ExpertsDown {  // sums a row's products, each times the router's weight, by ascending expert
+// Sums a row's products by ascending expert, each times the router's weight if it weighs.
+struct ExpertsDown {
   BufferId in, out;
   std::shared_ptr<Weight> weight;
   bool accumulate;          // begin with what is in `out`
   std::vector<float> bias;  // (experts, columns of out) of the products; empty: none
+  bool weighs = true;
 };
 struct AddGated {  // out += sigmoid(gate) * in, one gate per row
   BufferId gate, in, out;
@@ -203,7 +214,8 @@ using Operation =
     std::variant<Embed, RmsNorm, Linear, Rope, AppendKv, Attend, MergeParts, GatedProduct, Quantize,
                  Gather, Emit, Route, ExpertsUp, ExpertsDown, AddGated, SigmoidGate, GroupedLinear,
                  AppendLatent, AttendLatent, CausalConv, UnitLength, DeltaGates, DeltaRule, Select,
-                 LayerNorm, Compress, KeepRows, Repeat, HyperWeights, Collapse, Expand>;
+                 LayerNorm, Compress, KeepRows, Repeat, HyperWeights, Collapse, Expand,
+                 Scale, Add>;
 
 constexpr BufferId kLogits = -1, kNoBuffer = -2;
 
@@ -243,6 +255,8 @@ class Program {
   void copy_weights();
   void open_cache(int64_t num_pages, int64_t num_slots);
   // angles: (positions, width / 2, 2) cosines and sines of one table; must outlive the next step.
+  // factors: one for each position, of the scores of tempered attention; must outlive the next step.
+  void set_factors(const float* factors, int64_t num_positions);
   void set_angles(int64_t table, const float* angles, int64_t num_positions, int64_t width);
   void run(int first_segment, int last_segment, const Step& step);
   // From now on, adds up how long each operation takes, the wait at its barrier included.
@@ -324,6 +338,8 @@ class Program {
   void execute(const HyperWeights& op, int index, int thread);
   void execute(const Collapse& op, int index, int thread);
   void execute(const Expand& op, int index, int thread);
+  void execute(const Scale& op, int index, int thread);
+  void execute(const Add& op, int index, int thread);
   void compress(const Compress& op, int64_t sequence, int64_t entry, float* out);
   void glu(float* gate, float* up, int64_t columns, const Glu& how, float* out) const;
   int64_t visible(const AttendLatent& op, int64_t row) const;
@@ -377,6 +393,9 @@ class Program {
     int64_t num_positions = 0, width = 0;
   };
   std::vector<Angles> angles_;
+  const float* factors_ = nullptr;
+  int64_t num_factors_ = 0;
+  bool needs_factors_ = false;
   std::vector<int64_t> rope_widths_;  // what the operations need of each table
   std::vector<double> seconds_;       // per operation; empty: nobody asked
   // The running step.

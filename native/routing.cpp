@@ -41,40 +41,39 @@ void Routing::reserve(int64_t max_rows, const Choice& choice) {
   finished_ = std::make_unique<std::atomic<int64_t>[]>(experts);
 }
 
-void Routing::choose(int64_t row, const float* scores, const Choice& choice) {
+void Routing::choose(int64_t row, const float* values, const Choice& choice) {
   int32_t* experts = chosen_.data() + row * choice.top_k;
-  largest(rank(row, scores, choice), choice.num_experts, choice.top_k, experts);
-  weigh(row, scores, choice);
-}
-
-void Routing::assign(int64_t row, const float* scores, const int32_t* experts,
-                     const Choice& choice) {
-  std::copy_n(experts, choice.top_k, chosen_.data() + row * choice.top_k);
-  weigh(row, scores, choice);
-}
-
-// The chosen experts in ascending order, and their weights.
-void Routing::weigh(int64_t row, const float* scores, const Choice& choice) {
-  int32_t* experts = chosen_.data() + row * choice.top_k;
-  float* weights = weights_.data() + row * choice.top_k;
+  largest(rank(row, values, choice), choice.num_experts, choice.top_k, experts);
   std::sort(experts, experts + choice.top_k);
+}
+
+void Routing::assign(int64_t row, const int32_t* experts, const Choice& choice) {
+  int32_t* chosen = chosen_.data() + row * choice.top_k;
+  std::copy_n(experts, choice.top_k, chosen);
+  std::sort(chosen, chosen + choice.top_k);
+}
+
+void Routing::weigh(int64_t row, const float* scores, const Choice& choice) {
+  const int32_t* experts = chosen_.data() + row * choice.top_k;
+  float* weights = weights_.data() + row * choice.top_k;
   float sum = 0.0f;
   for (int64_t i = 0; i < choice.top_k; ++i) {
     weights[i] = scores[experts[i]];
     sum = sum + weights[i];
   }
+  sum = std::max(sum, choice.least_sum);
   // As DeepSeek-V3 does: no division by zero where all scores are.
   for (int64_t i = 0; choice.normalize && i < choice.top_k; ++i)
     weights[i] = weights[i] / (sum + 1e-20f);
   for (int64_t i = 0; i < choice.top_k; ++i) weights[i] = weights[i] * choice.scale;
 }
 
-// What the choice goes by: scores, plus the bias, without the experts of groups that are left out.
-const float* Routing::rank(int64_t row, const float* scores, const Choice& choice) {
-  if (choice.bias.empty() && choice.groups == 1) return scores;
+// What the choice goes by: values, plus the bias, without the experts of groups that are left out.
+const float* Routing::rank(int64_t row, const float* values, const Choice& choice) {
+  if (choice.bias.empty() && choice.groups == 1) return values;
   float* ranks = ranks_.data() + row * choice.num_experts;
   for (int64_t e = 0; e < choice.num_experts; ++e)
-    ranks[e] = choice.bias.empty() ? scores[e] : scores[e] + choice.bias[e];
+    ranks[e] = choice.bias.empty() ? values[e] : values[e] + choice.bias[e];
   if (choice.groups == 1) return ranks;
   const int64_t size = choice.num_experts / choice.groups;
   std::vector<float> worths(choice.groups);

@@ -21,6 +21,10 @@ struct Choice {
   int64_t groups = 1, top_groups = 1;  // only experts of the best groups of equal size
   bool sums_two = false;               // a group counts its two best scores, not its best
   float scale = 1.0f;                  // of the weights
+  float least_sum = 0.0f;              // what weights are divided by, at least
+  float softcap = 0.0f;                // logits become softcap * tanh(logit / softcap); 0: they stay
+  bool by_logits = false;              // the choice goes by logits, not by scores
+  bool on_input = false;               // weights multiply what an expert reads, not what it makes
 };
 
 // The pairs of one expert: [first, first + count).
@@ -31,11 +35,13 @@ struct Group {
 class Routing {
  public:
   void reserve(int64_t max_rows, const Choice& choice);
-  // The `top_k` experts of a row with the highest scores (and bias) among those of the best groups;
+  // The `top_k` experts of a row with the highest values (and bias) among those of the best groups;
   // of equal ones the lowest, of groups too.
-  void choose(int64_t row, const float* scores, const Choice& choice);
-  // The given experts, with weights by their scores.
-  void assign(int64_t row, const float* scores, const int32_t* experts, const Choice& choice);
+  void choose(int64_t row, const float* values, const Choice& choice);
+  // The given experts.
+  void assign(int64_t row, const int32_t* experts, const Choice& choice);
+  // The weights of the row's experts by their scores.
+  void weigh(int64_t row, const float* scores, const Choice& choice);
   // Pairs by expert, and within an expert by row.
   void sort(int64_t rows, const Choice& choice);
 
@@ -55,10 +61,10 @@ class Routing {
   // Of the last router that memory was reserved for.
   int64_t num_experts() const { return choice_.num_experts; }
   int64_t top_k() const { return choice_.top_k; }
+  bool on_input() const { return choice_.on_input; }
 
  private:
-  void weigh(int64_t row, const float* scores, const Choice& choice);
-  const float* rank(int64_t row, const float* scores, const Choice& choice);
+  const float* rank(int64_t row, const float* values, const Choice& choice);
 
   Choice choice_{};
   int64_t num_active_ = 0, num_pairs_ = 0;

@@ -1,4 +1,4 @@
-"""GGUF files of DeepSeek and of Qwen's linear attention, as llama.cpp's converter makes them.
+"""GGUF files of the later families, as llama.cpp's converter makes them.
 
 What it rewrites is done here by other means, in float32; the parity suite compares the result
 with the converter's own, tensor by tensor.
@@ -10,7 +10,8 @@ import numpy as np
 from gguf import GGUFWriter, RopeScalingType
 from numpy.typing import NDArray
 
-from tests.golden import gpt_oss_files
+from tests.golden import ernie_files, gpt_oss_files, grok_files, llama4_files
+from tests.golden.rope import rope_divisors
 from tests.golden.tensors import Config, Tensors
 
 _ARCHITECTURES = {
@@ -20,13 +21,18 @@ _ARCHITECTURES = {
     "qwen3_next": "qwen3next",
     "qwen3_5_text": "qwen35",
     "qwen3_5_moe_text": "qwen35moe",
+    **ernie_files.ARCHITECTURES,
     "gpt_oss": "gpt-oss",
+    "llama4_text": "llama4",
+    **dict.fromkeys(grok_files.TYPES, "grok"),
 }
 _NAMES = {
     "model.embed_tokens.weight": "token_embd.weight",
     "model.norm.weight": "output_norm.weight",
     "lm_head.weight": "output.weight",
     "input_layernorm.weight": "attn_norm.weight",
+    "post_attn_norm.weight": "attn_output_norm.weight",
+    "post_moe_norm.weight": "post_ffw_norm.weight",
     "self_attn.q_proj.weight": "attn_q.weight",
     "self_attn.k_proj.weight": "attn_k.weight",
     "self_attn.v_proj.weight": "attn_v.weight",
@@ -76,6 +82,7 @@ def has_gguf(config: Config) -> bool:
     """Whether there are GGUF files of this family here."""
     has_windows = config.get("use_sliding_window", config["model_type"] == "mistral")
     is_stated = config["model_type"] == "gpt_oss" or not has_windows
+    is_stated &= config.get("attention_chunk_size") in (None, llama4_files.GGUF_CHUNK)
     return str(config["model_type"]) != "deepseek_v4" and is_stated
 
 
@@ -89,7 +96,8 @@ def new_writer(config: Config, path: Path) -> GGUFWriter:
     writer.add_head_count(config["num_attention_heads"])
     writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
     if "intermediate_size" in config:
-        writer.add_feed_forward_length(config["intermediate_size"])
+        width = config.get("intermediate_size_mlp", config["intermediate_size"])
+        writer.add_feed_forward_length(width)
     rope = config.get("rope_parameters") or {
         "rope_theta": config["rope_theta"],
         **(config.get("rope_scaling") or {}),
@@ -103,6 +111,12 @@ def new_writer(config: Config, path: Path) -> GGUFWriter:
         writer.add_rope_scaling_yarn_beta_slow(rope["beta_slow"])
     if config["model_type"].startswith("deepseek_"):
         _add_deepseek(writer, config, rope)
+    elif config["model_type"] in ernie_files.ARCHITECTURES:
+        ernie_files.add_metadata(writer, config)
+    elif config["model_type"] in grok_files.TYPES:
+        grok_files.add_metadata(writer, config)
+    elif config["model_type"] == "llama4_text":
+        llama4_files.add_metadata(writer, config)
     elif config["model_type"] == "gpt_oss":
         gpt_oss_files.add_metadata(writer, config)
     else:
@@ -169,6 +183,10 @@ def _add_qwen(writer: GGUFWriter, config: Config, rope: Config) -> None:
 def converted(config: Config, stacked: Tensors) -> Tensors:
     """Tensors (experts stacked) under their GGUF names, as the converter rewrites them."""
     found: Tensors = {}
+    if config["model_type"] in grok_files.TYPES:
+        stacked = {grok_files.canonical(name): values for name, values in stacked.items()}
+    if config["model_type"] == "llama4_text" and (divisors := rope_divisors(config)) is not None:
+        found["rope_freqs.weight"] = divisors
     for name, values in stacked.items():
         prefix, rest = "", name
         if name.startswith("model.layers."):
@@ -181,8 +199,9 @@ def converted(config: Config, stacked: Tensors) -> Tensors:
 
 def _gguf_name(config: Config, stem: str) -> str:
     if stem == "post_attention_layernorm.weight":
-        is_other = not config["model_type"].startswith("deepseek_")
-        return "post_attention_norm.weight" if is_other else "ffn_norm.weight"
+        starts = "deepseek_", "ernie4_5", "llama4", *grok_files.TYPES
+        has_ffn_norm = config["model_type"].startswith(starts)
+        return "ffn_norm.weight" if has_ffn_norm else "post_attention_norm.weight"
     for part, suffix in (("experts.", "_exps"), ("shared_expert", "_shexp"), ("", "")):
         start = f"mlp.{part}"
         for kind in ("weight", "bias"):
@@ -201,10 +220,14 @@ def _rewritten(config: Config, rest: str, values: NDArray[np.float32]) -> Tensor
             "self_attn.k_b_proj.weight": parts[:, :plain].transpose(0, 2, 1),
             "self_attn.v_b_proj.weight": parts[:, plain:],
         }
-    if config["model_type"].startswith("deepseek_"):
-        return {rest: values}
+    if rest == "mlp.moe_statics.e_score_correction_bias":
+        return {"mlp.gate.e_score_correction_bias": values[0]}
     if config["model_type"] == "gpt_oss":
         return gpt_oss_files.rewritten(rest, values)
+    if config["model_type"] == "llama4_text":
+        return llama4_files.rewritten(rest, values)
+    if not config["model_type"].startswith("qwen"):
+        return {rest: values}
     if rest == "mlp.shared_expert_gate.weight":
         return {rest: values[0]}
     if rest == "linear_attn.in_proj_qkvz.weight":

@@ -1,10 +1,11 @@
-"""Tiny models of DeepSeek and of Qwen's linear attention, as ``catalogue`` has the others.
+"""Tiny models of DeepSeek, of Qwen's linear attention and of all later families.
 
 The stored sequence is longer than every window, selection and convolution that they have.
 """
 
 from typing import Any
 
+from tests.golden import ernie_files, grok_files, llama4_files
 from tests.golden.catalogue import COMMON, Tiny
 
 _DEEPSEEK: dict[str, Any] = {
@@ -295,4 +296,7 @@ CATALOGUE = (
     QWEN3_5,
     QWEN3_5_MOE,
     DEEPSEEK_V4,
+    *ernie_files.CATALOGUE,
+    *llama4_files.CATALOGUE,
+    *grok_files.CATALOGUE,
 )

@@ -2,14 +2,14 @@
 
 from typing import Any
 
-from tests.golden import gpt_oss_files
-
-Shapes = dict[str, tuple[int, ...]]
+from tests.golden import ernie_files, gpt_oss_files, grok_files, llama4_files
+from tests.golden.parts import Shapes, network
 
 
 def has_shapes(config: Any) -> bool:
     """Whether the tensors of this configuration are listed here."""
-    return str(config["model_type"]).startswith(("deepseek_", "qwen3_next", "qwen3_5", "gpt_oss"))
+    starts = "deepseek_", "qwen3_next", "qwen3_5", "gpt_oss", "ernie4_5", "llama4"
+    return str(config["model_type"]).startswith((*starts, *grok_files.TYPES))
 
 
 def layer_shapes(config: Any, index: int) -> Shapes:
@@ -20,6 +20,12 @@ def layer_shapes(config: Any, index: int) -> Shapes:
         return _compressed_attention(config, index) | _compressed_network(config, index)
     if config["model_type"].startswith("deepseek_"):
         return _latent_attention(config) | _deepseek_network(config, index)
+    if config["model_type"] in ernie_files.ARCHITECTURES:
+        return ernie_files.layer_shapes(config, index)
+    if config["model_type"] in grok_files.TYPES:
+        return grok_files.layer_shapes(config)
+    if config["model_type"] == "llama4_text":
+        return llama4_files.layer_shapes(config, index)
     is_full = config["layer_types"][index] == "full_attention"
     mixing = _gated_attention(config) if is_full else _linear_attention(config)
     return mixing | _qwen_network(config)
@@ -128,6 +134,8 @@ def _compressed_network(config: Any, index: int) -> Shapes:
 
 def renamed(config: Any, shapes: Shapes) -> Shapes:
     """All tensors of a model under the names of its files: DeepSeek-V4 has names of its own."""
+    if config["model_type"] in grok_files.TYPES:
+        return {grok_files.own_name(config, name): shape for name, shape in shapes.items()}
     if config["model_type"] != "deepseek_v4":
         return shapes
     names = {
@@ -197,9 +205,3 @@ def _qwen_network(config: Any) -> Shapes:
         shapes |= network(f"mlp.experts.{expert}.", hidden, config["moe_intermediate_size"])
     shapes |= network("mlp.shared_expert.", hidden, config["shared_expert_intermediate_size"])
     return shapes | {"mlp.shared_expert_gate.weight": (1, hidden)}
-
-
-def network(prefix: str, hidden: int, width: int) -> Shapes:
-    """The matrices of a SwiGLU network."""
-    shapes = {"gate": (width, hidden), "up": (width, hidden), "down": (hidden, width)}
-    return {f"{prefix}{name}_proj.weight": shape for name, shape in shapes.items()}

@@ -4,6 +4,7 @@ Reads a model's files by its own means: a directory through ``from_pretrained``,
 the ``gguf`` package's reader and dequantisation, with the llama row permutation undone.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -15,7 +16,9 @@ from gguf import GGUFReader
 from gguf.quants import dequantize
 from numpy.typing import NDArray
 
+from tests.golden import grok_files
 from tests.golden.build import name_in_gguf, stack_experts
+from tests.golden.grok_reference import GrokReference, read_grok
 from tests.golden.tensors import Tensors
 
 # Without torch installed these have no types; with it, they have few.
@@ -25,7 +28,12 @@ Model: TypeAlias = Any
 
 
 def from_directory(folder: Path) -> Model:
-    """The model of a Hugging Face directory, its weights widened to float32."""
+    """The model of a Hugging Face directory, its weights widened to float32.
+
+    Of Grok, which transformers does not have, that of ``grok_reference``.
+    """
+    if json.loads((folder / "config.json").read_text())["model_type"] in grok_files.TYPES:
+        return read_grok(folder)
     return AutoModelForCausalLM.from_pretrained(
         folder, dtype=torch.float32, attn_implementation="eager"
     ).eval()
@@ -93,6 +101,8 @@ def half_split(values: NDArray[np.float32], num_heads: int) -> NDArray[np.float3
 
 def logits(model: Model, token_ids: Sequence[int]) -> NDArray[np.float32]:
     """Logits of one pass over the whole sequence (tokens, vocabulary)."""
+    if isinstance(model, GrokReference):
+        return model.logits(token_ids).astype(np.float32)
     with torch.inference_mode():
         found = model(torch.tensor([list(token_ids)]), use_cache=False).logits[0]
     values: NDArray[np.float32] = found.float().numpy()
@@ -103,6 +113,13 @@ def greedy(model: Model, token_ids: Sequence[int], count: int) -> tuple[list[int
     """The ``count`` likeliest next tokens one by one, and the narrowest lead of a winner."""
     continuation: list[int] = []
     narrowest = float("inf")
+    while isinstance(model, GrokReference) and len(continuation) < count:
+        last = model.logits([*token_ids, *continuation])[-1]
+        second, best = np.argsort(last)[-2:]
+        narrowest = min(narrowest, float(last[best] - last[second]))
+        continuation.append(int(best))
+    if continuation:
+        return continuation, narrowest
     inputs, cache = torch.tensor([list(token_ids)]), None
     with torch.inference_mode():
         while len(continuation) < count:

@@ -122,6 +122,8 @@ def _draw_one(name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
         return normal(name, shape, 2.0)
     if name.endswith(("_base", "_scale", "attn_sink", ".ape")):
         return normal(name, shape, 0.7) + np.float32(name.endswith("_scale"))
+    if "moe_statics" in name:
+        return normal(name, shape, 0.1)  # of the size of a probability
     if name.endswith(("A_log", "dt_bias", "e_score_correction_bias")):
         return normal(name, shape, 0.3 if name.endswith("bias") else 0.7)
     if name.endswith("norm.weight"):
@@ -134,11 +136,21 @@ def spread(name: str, shape: tuple[int, ...]) -> float:
     """The standard deviation of a matrix or bias."""
     if name.endswith((".bias", "proj_bias")):
         return 0.7
-    if name.endswith("gate_up_proj"):  # so that gpt-oss' limit of 7 is reached
+    if name.endswith("feed_forward.experts.down_proj"):
+        return _GAINS["down_proj"] / math.sqrt(shape[1])
+    if name.endswith("mlp.experts.gate_up_proj"):  # so that gpt-oss' limit of 7 is reached
         return 2.5 / math.sqrt(shape[1])
     if name.endswith(("embed_tokens.weight", "lm_head.weight", "embed.weight", "head.weight")):
         return _LOGIT_STD / math.sqrt(shape[1])
-    if name.endswith(("mlp.gate.weight", "ffn.gate.weight", "mlp.router.weight")):
+    if name.endswith(
+        (
+            "mlp.gate.weight",
+            "ffn.gate.weight",
+            ".router.weight",
+            "_moe.gate.weight",
+            "_block.gate.weight",
+        )
+    ):
         return _ROUTER_GAIN / math.sqrt(shape[1])
     module = name.split(".")[-2] if "." in name else name
     return _GAINS.get(module, 1.0) / math.sqrt(shape[1])

@@ -96,6 +96,13 @@ def test_layers_of_published_v4_checkpoints_are_read_from_their_rates() -> None:
         ("deepseek_v4", {"partial_rotary_factor": 0.9}, BadFile, "28 rotated of heads of 32"),
         ("deepseek_v4", {"swiglu_limit": None}, BadFile, "swiglu_limit is 'None'"),
         ("deepseek_v4", {"compress_rope_theta": None}, BadFile, "rope_theta is 'None'"),
+        ("ernie4_5_moe", {"moe_k": 13}, BadFile, "13 experts for each token of only 12"),
+        ("ernie4_5_moe", {"moe_num_experts": [12, 12]}, BadFile, "moe_num_experts is '.12, 12.'"),
+        ("ernie4_5_moe", {"moe_layer_interval": 0}, BadFile, "moe_layer_interval is '0'"),
+        ("ernie4_5_moe", {"moe_layer_start_index": -2}, BadFile, "moe_layer_start_index is '-2'"),
+        ("ernie4_5_moe", {"moe_layer_end_index": "all"}, BadFile, "moe_layer_end_index is 'all'"),
+        ("ernie4_5_moe", {"moe_num_shared_experts": 0.5}, BadFile, "moe_num_shared_experts is"),
+        ("ernie4_5_moe", {"moe_norm_min": -1.0}, BadFile, "moe_norm_min is '-1.0'"),
     ],
 )
 def test_a_bad_value_is_named(
@@ -121,6 +128,7 @@ def test_a_bad_value_is_named(
         ("deepseek_v4", "attn.attn_sink", "do not fit 3 heads"),
         ("deepseek_v4", "ffn.gate.tid2eid", "the table of experts has 9 entries"),
         ("deepseek_v4", "compressor.ape", "biases and a norm of"),
+        ("ernie4_5_moe", "shared_experts.up_proj.weight", "a gate of 80 columns meets 3"),
         ("deepseek_v4", "hc_attn_base", "3 streams with 15 products, 3 biases and 3 scales"),
     ],
 )
@@ -139,6 +147,26 @@ def test_a_tensor_of_another_shape_is_named(
     write_safetensors(tensors, folder / "model.safetensors", GGMLQuantizationType.F32)
     with pytest.raises(BadFile, match=message):
         load_model(folder)
+
+
+def test_ernie_files_need_not_state_what_the_format_defines(tmp_path: Path) -> None:
+    """As transformers has it: heads of 128, theta 500000, a tied head, two shared experts."""
+    stated = {"head_dim", "rope_theta", "tie_word_embeddings"}
+    values = {key: x for key, x in CONFIGS["ernie4_5"].items() if key not in stated}
+    shaped = {**CONFIGS["ernie4_5"], "head_dim": 128}
+    folder = write_directory(shaped, 1, tmp_path / "dense")
+    (folder / "config.json").write_text(json.dumps(values))
+    checkpoint = open_checkpoint(folder)
+    assert (checkpoint.config.head_dim, checkpoint.config.rope_theta) == (128, 500000.0)
+    assert checkpoint.config.rope_interleaved
+    load_model(folder)
+    stated = {"rope_parameters", "moe_num_shared_experts", "moe_layer_start_index"}
+    values = {key: x for key, x in CONFIGS["ernie4_5_moe"].items() if key not in stated}
+    folder = write_directory(CONFIGS["ernie4_5_moe"], 1, tmp_path / "experts")
+    (folder / "config.json").write_text(json.dumps(values))
+    experts = open_checkpoint(folder).config.experts
+    assert experts is not None and experts.shared
+    assert [experts.in_layer(index) for index in range(5)] == [False, True, False, True, False]
 
 
 def test_a_table_must_name_experts_there_are(tmp_path: Path) -> None:

@@ -135,7 +135,7 @@ class Driver:
 OPERATIONS = (
     *("linear", "row", "quantize", "rms_norm", "swiglu", "rope", "attend"),
     *("latent", "index", "layer_norm", "convolve", "delta", "pool", "activate"),
-    "gate",
+    *("gate", "scale"),
 )
 
 

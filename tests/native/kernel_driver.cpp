@@ -34,7 +34,8 @@ enum Operation {
   kDelta,
   kPool,
   kActivate,
-  kGate
+  kGate,
+  kScale
 };
 
 struct Packed {
@@ -155,13 +156,14 @@ Data rope(const Case& c) {
 }
 
 // query rows (the last positions), query heads, size of a head, KV format, window, chunk; queries,
-// keys and values of every position, scale, cap of scores, sinks or nothing. What the rows get,
-// then the pages. A single row goes chunk by chunk.
+// keys and values of every position, scale, cap of scores, sinks or nothing, factors of the rows or
+// nothing. What the rows get, then the pages. A single row goes chunk by chunk.
 Data attend(const Case& c) {
   const int64_t rows = c[0], group = c[1], dim = c[2];
   const auto format = (wazn::KvFormat)c[3];
   const wazn::Reach reach = {c[4], c[5]};
   const float* sinks = c.arrays.at(5).empty() ? nullptr : c.array<float>(5);
+  const float* factors = c.arrays.at(6).empty() ? nullptr : c.array<float>(6);
   const int64_t positions = c.arrays.at(1).size() / (4 * dim);
   const int64_t bytes = wazn::kv_page_bytes(dim, format);
   const int64_t num_pages = (positions + wazn::kPage - 1) / wazn::kPage;
@@ -182,7 +184,8 @@ Data attend(const Case& c) {
     kernels().attend(
         {c.array<float>(0) + r * stride, out.data() + r * stride, stride, count, first, group, dim,
          c.number(3), format, pages.data(), wazn::kChunkPages, first_chunk, chunks,
-         rows == 1 ? partials.data() : nullptr, group * part, reach, c.number(4), sinks},
+         rows == 1 ? partials.data() : nullptr, group * part, reach, c.number(4), sinks,
+         factors ? factors + r : nullptr},
         scratch());
     for (int64_t h = 0; rows == 1 && h < group; ++h)
       kernels().merge_parts({partials.data() + h * part, chunks - first_chunk, group * part, dim,
@@ -227,6 +230,8 @@ Data answer(const Case& c) {
       return activate(c);
     case kGate:
       return gate(c);
+    case kScale:
+      return scale(c);
   }
   std::fprintf(stderr, "there is no operation %lld\n", (long long)c.operation);
   std::exit(2);

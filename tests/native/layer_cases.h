@@ -114,6 +114,13 @@ Data gate(const Case& c) {
   return out;
 }
 
+// columns; x, factor, cap.
+Data scale(const Case& c) {
+  Data out = c.arrays.at(0);
+  layers().scale((float*)out.data(), c[0], c.number(1), c.number(2));
+  return out;
+}
+
 // columns; x. Then the sigmoid of x times x.
 Data activate(const Case& c) {
   Data out(c[0] * 8);

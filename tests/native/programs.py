@@ -24,6 +24,7 @@ def choice(**changes: Any) -> dict[str, Any]:
     """The options of a router: what ``changes`` says, and otherwise the plainest."""
     plain = {"normalize": False, "scoring": "softmax", "scale": 1.0, "sums_two": False}
     plain |= dict.fromkeys(("bias", "logit_bias", "table")) | {"groups": 1, "top_groups": 1}
+    plain |= {"least_sum": 0.0, "softcap": 0.0, "by_logits": False, "on_input": False}
     return plain | changes
 
 

@@ -1,6 +1,7 @@
 """Attention over KV pages against its twin, bit for bit, and however rows arrive."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from wazn.models.reference import Cached
 
 seeds = st.integers(0, 2**32 - 1)
 KV_HEADS, DIM, SCALE = 2, 16, 0.25
+FACTORS = (1 + np.arange(4096) % 7 * np.float32(0.1)).astype(np.float32)
 KINDS = {
     "plain": PLAIN,
     "window 1": AttentionKind(window=1),
@@ -28,6 +30,8 @@ KINDS = {
     "window 130 in chunk 200": AttentionKind(window=130, chunk=200),
     "softcap": AttentionKind(softcap=3.0),
     "softcap in a window": AttentionKind(softcap=0.5, window=90),
+    "tempered": AttentionKind(is_tempered=True),
+    "tempered softcap in a chunk": AttentionKind(softcap=2.0, chunk=100, is_tempered=True),
 }
 
 
@@ -41,8 +45,9 @@ def record(program: native.Program, kind: AttentionKind, group: int) -> list[int
     query, out = (program.buffer(group * columns, "none") for _ in range(2))
     key, value = (program.buffer(columns, "none") for _ in range(2))
     program.append_kv(key, value, 0)
-    options = kind.window or 0, kind.chunk or 0, kind.softcap or 0.0, kind.sinks
+    options = kind.window or 0, kind.chunk or 0, kind.softcap or 0.0, kind.sinks, kind.is_tempered
     program.attend(query, out, 0, KV_HEADS * group, SCALE, *options)
+    program.set_factors(FACTORS)
     program.open_cache(64)
     return [query, key, value, out]
 
@@ -51,7 +56,7 @@ def with_sinks(kind: AttentionKind, rng: np.random.Generator, heads: int) -> Att
     """The kind with sinks, those of some heads so large that nothing else counts."""
     sinks = rng.normal(0, 2, heads).astype(np.float32)
     sinks[rng.random(heads) < 0.1] = 60
-    return AttentionKind(kind.window, kind.chunk, kind.softcap, None, sinks)
+    return replace(kind, sinks=sinks)
 
 
 def expected_row(values: Sequence[Floats], row: int, kv: str, kind: AttentionKind) -> Floats:
@@ -63,9 +68,10 @@ def expected_row(values: Sequence[Floats], row: int, kv: str, kind: AttentionKin
     heads = []
     for h in range(KV_HEADS):
         at = slice(h * DIM, (h + 1) * DIM)
-        of_head = AttentionKind(kind.window, kind.chunk, kind.softcap, None, sinks[h])
+        of_head = replace(kind, sinks=sinks[h])
         seen = Cached.of(key[: row + 1, at], value[: row + 1, at], kv)
-        heads.append(reference.attend(queries[h], seen, SCALE, of_head))
+        factor = FACTORS[row] if kind.is_tempered else 1.0
+        heads.append(reference.attend(queries[h], seen, SCALE, of_head, float(factor)))
     return np.concatenate(heads).reshape(-1)
 
 
@@ -142,6 +148,9 @@ def test_attention_that_makes_no_sense_is_refused() -> None:
     for options in ((-1,), (0, -1), (0, 0, -1.0), (0, 0, 0.0, np.zeros(5, np.float32))):
         with pytest.raises(ValueError, match="a head has one sink"):
             program.attend(query, out, 0, 6, SCALE, *options)
-    program.attend(query, out, 0, 6, SCALE)
+    program.attend(query, out, 0, 6, SCALE, is_tempered=True)
+    program.open_cache(1)
+    with pytest.raises(ValueError, match="outside its positions"):
+        programs.run(program, 1)  # there are no factors
     with pytest.raises(ValueError, match="same number of query heads"):
         program.attend(program.buffer(4 * DIM, "none"), program.buffer(4 * DIM, "none"), 0, 4, 1.0)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from tests.native import programs
 from tests.native.programs import Floats
 from wazn import native
+from wazn.models import layer_reference as twin
 from wazn.models import reference
 from wazn.weights.formats import Format, dequantize
 
@@ -28,6 +29,8 @@ class Layer:
     formats: list[Format]
     top_k: int
     normalize: bool = True
+    softcap: float = 0.0
+    on_input: bool = False
     kind: str = "silu"
     limit: float = 0.0
     biases: list[Floats] | None = None  # of gate, up and down: (experts, rows)
@@ -84,19 +87,22 @@ class Layer:
                 made = reference.linear(raw, format, reference.quantize(rows))
             return made if self.biases is None else made + self.biases[which][expert]
 
-        def network(expert: int) -> reference.Network:
-            def run(rows: Floats) -> Floats:
-                inner = self.gate(product(0, expert, rows), product(1, expert, rows))
-                return product(2, expert, inner)
+        def network(expert: int) -> twin.WeighedNetwork:
+            def run(rows: Floats, weights: Floats) -> Floats:
+                gate, up = (product(which, expert, rows) * weights for which in range(2))
+                return product(2, expert, self.gate(gate, up))
 
             return run
 
         logits = reference.linear_float(self.router, x)
         logits = logits if self.router_bias is None else logits + self.router_bias
+        logits = twin.scaled(logits, 1.0, self.softcap)
         scores = reference.softmax(logits)
         choice = reference.choose(scores, self.top_k, normalize=self.normalize)
         networks = [network(expert) for expert in range(len(self.raws))]
-        return reference.experts(x, choice, networks, start)
+        if self.on_input:
+            return twin.experts_on_input(x, choice, networks, start)
+        return reference.experts(x, choice, [unweighed(n) for n in networks], start)
 
     def gate(self, gate: Floats, up: Floats) -> Floats:
         if self.kind == "silu":
@@ -104,6 +110,11 @@ class Layer:
         if self.kind == "gelu_tanh":
             return reference.geglu(gate, up)
         return reference.clamped_glu(gate, up, self.limit)
+
+
+def unweighed(network: twin.WeighedNetwork) -> reference.Network:
+    """The same with weights of 1."""
+    return lambda rows: network(rows, np.ones((1, 1), np.float32))
 
 
 def computed(
@@ -123,7 +134,12 @@ def computed(
         gathered = program.buffer(x.shape[1], "none", layer.top_k)
     out = program.buffer(down.rows, "none")
     program.quantize(source)
-    options = programs.choice(normalize=layer.normalize, logit_bias=layer.router_bias)
+    options = programs.choice(
+        normalize=layer.normalize,
+        logit_bias=layer.router_bias,
+        softcap=layer.softcap,
+        on_input=layer.on_input,
+    )
     program.route(source, router, scores, layer.top_k, options)
     *biases, last = layer.flat_biases()
     up_biases = biases[0], biases[1]
@@ -183,7 +199,8 @@ def test_experts_equal_their_twin(
     count = int(rng.integers(1, 20))
     top_k = int(rng.integers(1, min(count, 5) + 1))
     layer = Layer.random(rng, formats, count=count, top_k=top_k, hidden=hidden, width=width)
-    layer.normalize = bool(rng.integers(2))
+    layer.normalize, layer.on_input = bool(rng.integers(2)), bool(rng.integers(2))
+    layer.softcap = float(rng.choice([0.0, 0.5]))
     x, start = rows_of(rng, rows, hidden), rows_of(rng, rows, hidden)
     found = computed(layer, x, start, threads=threads, exact=exact)
     assert_same_bits(found, layer.expected(x, start, exact=exact))

@@ -70,6 +70,9 @@ def test_work_on_a_row_equals_its_twins(kernels: Driver) -> None:
         expected.append(
             np.concatenate([reference.geglu(x, weight), reference.clamped_glu(x, weight, 2.5)])
         )
+        for factor, cap in ((1.7, 0.0), (0.3, 2.0)):
+            cases.append(case("scale", [columns], x, number(factor), number(cap)))
+            expected.append(twin.scaled(x, factor, cap))
         values, gates, biases = rng.normal(0, 3, (3, 7, columns)).astype(np.float32)
         cases.append(case("pool", [7, columns], values, gates, biases))
         expected.append(twin.pool(values, gates + biases))

@@ -149,6 +149,7 @@ def test_a_router_with_groups_and_a_bias_equals_its_twin(seed: int, scoring: str
         top_groups=int(rng.integers((groups + 2) // 3, groups + 1)),
         sums_two=bool(rng.random() < 0.5),
         scale=2.5,
+        least_sum=float(rng.choice([0.0, 1.2])),
     )
     top_k = int(rng.integers(1, experts // groups * grouping.top_groups + 1))
     router = np.eye(experts, dtype=np.float32)
@@ -165,6 +166,25 @@ def test_a_router_with_groups_and_a_bias_equals_its_twin(seed: int, scoring: str
     expected = np.zeros((rows, experts), np.float32)
     np.put_along_axis(expected, ids, weights * made, axis=1)
     assert_same_bits(routed(weight, logits, top_k, scoring, grouping), expected)
+
+
+def test_a_choice_by_logits_tells_apart_what_scores_do_not() -> None:
+    """Sigmoids of large products are all 1."""
+    logits = np.array([[20, 60, 40, 90]], np.float32)
+    weight = programs.packed(np.eye(4, dtype=np.float32).view(np.uint8), Format.F32, 4)
+    program = programs.new_program()
+    source, scores, inner, out = (program.buffer(4, "none") for _ in range(4))
+    ones = stack(np.ones((4, 4, 4), np.float32))
+    places = stack(np.stack([np.full((4, 4), 2.0**e, np.float32) for e in range(4)]))
+    program.route(source, weight, scores, 1, programs.choice(scoring="sigmoid", by_logits=True))
+    program.experts_up(source, program.buffer(4, "none"), ones, ones, inner)
+    program.experts_down(inner, places, out, False)
+    program.open_cache(64)
+    programs.fill(program, [source], [logits])
+    programs.run(program, 1)
+    assert (program.floats(scores)[0] == 1).all()
+    total = np.float32(210)
+    assert program.floats(out)[0, 0] == total * total * 4 * 2**3  # silu(210) is 210
 
 
 def routed(
@@ -187,6 +207,7 @@ def routed(
         top_groups=grouping.top_groups,
         sums_two=grouping.sums_two,
         scale=grouping.scale,
+        least_sum=grouping.least_sum,
     )
     program = programs.new_program(threads=2, exact=True)
     source, scores, result = (program.buffer(experts, "none") for _ in range(3))

@@ -212,7 +212,8 @@ def test_rope_equals_its_twin(kernels: Driver, interleaved: bool) -> None:
     assert_same_bits(floats(answer), reference.rope(x, angles, interleaved=interleaved), "x")
 
 
-ATTENTIONS = (PLAIN, AttentionKind(window=70), AttentionKind(chunk=50, softcap=2.0))
+CAPPED = AttentionKind(chunk=50, softcap=2.0, is_tempered=True)
+ATTENTIONS = (PLAIN, AttentionKind(window=70), CAPPED)
 
 
 @pytest.mark.parametrize("kv", KV_FORMATS)
@@ -235,7 +236,8 @@ def test_attention_equals_its_twin(kernels: Driver, kv: str, kind: AttentionKind
         for r, row in enumerate(query):
             seen = cached.part(0, len(key) - len(query) + r + 1)
             result = floats(answer[: query.nbytes]).reshape(query.shape)[r]
-            expected = reference.attend(row, seen, 0.25, how)
+            factor = 1 + r % 3 / 4 if how.is_tempered else 1.0
+            expected = reference.attend(row, seen, 0.25, how, factor)
             assert_same_bits(result.reshape(-1), expected, f"{len(key)} positions, row {r}")
 
 
@@ -243,7 +245,8 @@ def attend_case(query: Floats, key: Floats, value: Floats, kv: str, how: Attenti
     reach = how.window or 0, how.chunk or 0
     parameters = [len(query), *query.shape[1:], KV_FORMATS.index(kv), *reach]
     numbers = (np.array([x], np.float32) for x in (0.25, how.softcap or 0.0))
-    return case("attend", parameters, query, key, value, *numbers, how.sinks)
+    factors = 1 + np.arange(len(query), dtype=np.float32) % 3 / 4 if how.is_tempered else None
+    return case("attend", parameters, query, key, value, *numbers, how.sinks, factors)
 
 
 def pages_of(cached: Cached, kv: str) -> bytes:

@@ -26,6 +26,10 @@ def draw_config(random: Random, family: str) -> dict[str, Any]:
     }
     if family.startswith("qwen"):
         return common | _draw_qwen(random, family, common["num_hidden_layers"])
+    if family == "llama4_text":
+        return common | _draw_llama4(random, common["num_hidden_layers"])
+    if family.startswith("ernie4_5"):
+        return common | _draw_ernie(random, family, common["num_hidden_layers"])
     if family == "deepseek_v4":
         return common | _draw_compressed(random, common["num_hidden_layers"])
     if family == "gpt_oss":
@@ -152,6 +156,68 @@ def _draw_qwen(random: Random, family: str, num_layers: int) -> dict[str, Any]:
         "shared_expert_intermediate_size": 8 * random.randint(1, 9),
         **({"norm_topk_prob": random.random() < 0.7} if family == "qwen3_next" else {}),
     }
+
+
+def _draw_ernie(random: Random, family: str, num_layers: int) -> dict[str, Any]:
+    kv_heads = random.choice((1, 2, 3))
+    config: dict[str, Any] = {
+        "hidden_size": 8 * random.randint(4, 16),
+        "intermediate_size": 8 * random.randint(2, 20),
+        "num_key_value_heads": kv_heads,
+        "num_attention_heads": kv_heads * random.choice((1, 2, 3)),
+        "head_dim": random.choice((16, 32, 80)),
+        "use_bias": random.random() < 0.3,
+        "rope_parameters": {"rope_type": "default", "rope_theta": random.choice((1e4, 5e5))},
+    }
+    if family == "ernie4_5_moe":
+        start, count = random.randint(0, num_layers - 1), random.randint(3, 20)
+        config |= {
+            "moe_num_experts": count,
+            "moe_k": random.randint(1, 3),
+            "moe_intermediate_size": 8 * random.randint(1, 9),
+            "moe_num_shared_experts": random.randint(0, 2),
+            "moe_layer_start_index": start,
+            "moe_layer_end_index": random.choice((-1, random.randint(start, num_layers - 1))),
+            "moe_layer_interval": random.choice((1, 1, 2)),
+            "moe_norm_min": random.choice((1e-12, 0.3)),
+        }
+    return config
+
+
+def _draw_llama4(random: Random, num_layers: int) -> dict[str, Any]:
+    kv_heads, head_dim = random.choice((1, 2, 3)), random.choice((16, 32, 80))
+    rope: dict[str, Any] = {"rope_type": "default", "rope_theta": random.choice((1e4, 5e5))}
+    if random.random() < 0.6:  # as published: the two factors may be the same
+        rope |= {
+            "rope_type": "llama3",
+            "factor": 8.0,
+            "low_freq_factor": 1.0,
+            "high_freq_factor": random.choice((1.0, 4.0)),
+            "original_max_position_embeddings": 32,
+        }
+    config: dict[str, Any] = {
+        "hidden_size": 8 * random.randint(4, 16),
+        "intermediate_size": 8 * random.randint(1, 12),
+        "intermediate_size_mlp": 8 * random.randint(2, 20),
+        "num_key_value_heads": kv_heads,
+        "num_attention_heads": kv_heads * random.choice((1, 2, 3)),
+        "head_dim": head_dim,
+        "num_local_experts": random.randint(2, 9),
+        "num_experts_per_tok": random.choice((1, 1, 2)),
+        "interleave_moe_layer_step": random.choice((1, 2)),
+        "attention_chunk_size": random.choice((1, 7, 32, 64, 100)),
+        "attn_temperature_tuning": random.random() < 0.7,
+        "floor_scale": random.choice((4, 30)),
+        "attn_scale": random.choice((0.1, 0.5)),
+        "use_qk_norm": random.random() < 0.5,
+        "attention_bias": random.random() < 0.3,
+        "rope_parameters": rope,
+    }
+    if random.random() < 0.5:
+        config["no_rope_layers"] = [random.randint(0, 1) for _ in range(num_layers)]
+    else:
+        config["no_rope_layer_interval"] = random.choice((2, 3))
+    return config
 
 
 def _draw_compressed(random: Random, num_layers: int) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""DeepSeek V2 to V4, gpt-oss and Qwen's linear attention against transformers.
+"""The later families against transformers.
 
 A case is a function of (seed, number), as in ``test_random_models``. Linear attention is computed
 chunk by chunk there: its own rounding is most of the difference.
@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import transformers
 from safetensors.torch import load_file, save_file
 
 from tests.golden import reference
@@ -30,6 +31,9 @@ FAMILIES = (
     "qwen3_5_text",
     "qwen3_5_moe_text",
     "gpt_oss",
+    "llama4_text",
+    "ernie4_5",
+    "ernie4_5_moe",
 )
 NUM_TOKENS = 150
 TOLERANCE = 1e-4  # relative to the largest logit of a row
@@ -105,3 +109,19 @@ def official_name(name: str) -> str:
         .replace("attn.norm.", "attn.kv_norm.")
     )
     return name.replace("embed_tokens.", "embed.")
+
+
+def test_llama_4_is_read_from_a_model_that_sees(tmp_path: Path) -> None:
+    drawn = draw_config(Random("sees"), "llama4_text") | {"tie_word_embeddings": False}
+    auto: Any = transformers
+    vision = {"num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 128}
+    vision |= {"image_size": 28, "patch_size": 14}
+    sizes = ("hidden_size", "vision_output_dim", "projector_input_dim", "projector_output_dim")
+    settings = auto.Llama4Config(text_config=drawn, vision_config=vision | dict.fromkeys(sizes, 32))
+    model = auto.Llama4ForConditionalGeneration(settings).float().eval()
+    text = reference_model("llama4_text", drawn, 1)
+    model.language_model.load_state_dict(text.state_dict())
+    model.save_pretrained(tmp_path)
+    ids = token_ids("sees", NUM_TOKENS, drawn["vocab_size"])
+    with LLM(tmp_path, precision="exact") as llm:
+        assert relative_error(llm.logits(ids), reference.logits(text, ids)) < TOLERANCE

@@ -135,6 +135,23 @@ def test_windows_and_choices_bound_what_is_attended() -> None:
     assert (chosen.kept(8192), chosen.attended(8192), chosen.attended(100)) == (2048, 512, 25)
 
 
+@pytest.mark.parametrize(
+    ("changes", "windows"),
+    [
+        ({}, {8192: 36, None: 12}),
+        ({"no_rope_layers": [1] * 24 + [0] * 24}, {8192: 24, None: 24}),
+        ({"no_rope_layers": [], "no_rope_layer_interval": 3}, {8192: 32, None: 16}),
+    ],
+)
+def test_layers_that_see_chunks_are_told_by_their_rotation(
+    changes: dict[str, Any], windows: dict[int | None, int]
+) -> None:
+    config = {**known_models()["llama-4-scout"].config, **changes}
+    del config["layer_types"]
+    shape = read_shape(config, "config.json")
+    assert {cache.window: cache.layers for cache in shape.caches} == windows
+
+
 LLAMA: dict[str, Any] = dict(known_models()["llama-3.1-8b"].config)
 
 

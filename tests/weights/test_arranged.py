@@ -9,7 +9,16 @@ from tests.native.programs import random_raw
 from tests.weights.build import GGUFFile, GGUFTensor
 from wazn.errors import BadFile
 from wazn.weights import packed
-from wazn.weights.arranged import Arranged, Arrangement, Columns, Flat, Rows, Transposed, runs
+from wazn.weights.arranged import (
+    Arranged,
+    Arrangement,
+    Beside,
+    Columns,
+    Flat,
+    Rows,
+    Transposed,
+    runs,
+)
 from wazn.weights.formats import Format, dequantize
 from wazn.weights.gguf import GGUF
 from wazn.weights.loss import Loss
@@ -136,3 +145,24 @@ def test_what_does_not_fit_is_refused(
 ) -> None:
     with container, pytest.raises(BadFile, match=message):
         Arranged(container, {"new": arrangement})
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_matrices_beside_one_another_are_one_matrix(container: GGUF, format: Format) -> None:
+    with container:
+        arranged = Arranged(container, {"both": Beside([format.name, format.name])})
+        assert arranged.tensors["both"].shape == (ROWS, 2 * COLUMNS)
+        whole = container.read(format.name)
+        for start, stop in ((0, ROWS), (3, 4), (5, 11)):
+            rows = np.concatenate([whole[start:stop]] * 2, axis=1)
+            np.testing.assert_array_equal(arranged.read("both", start, stop), rows)
+        np.testing.assert_array_equal(
+            dequantize(arranged.read("both"), format),
+            np.concatenate([dequantize(whole, format)] * 2, axis=1),
+        )
+
+
+@pytest.mark.parametrize("other", ["Q4_0", "vector", "deep"])
+def test_matrices_that_differ_stand_beside_none(container: GGUF, other: str) -> None:
+    with container, pytest.raises(BadFile, match="are no matrices that differ in columns only"):
+        Arranged(container, {"both": Beside(["F32", other])})

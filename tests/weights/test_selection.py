@@ -43,6 +43,19 @@ def test_a_split_file_with_missing_parts_is_refused(asked: str | None) -> None:
         choose_files(SPLIT[:2], asked, "hf:a/b")
 
 
+def test_files_of_ranks_are_taken_together() -> None:
+    ranks = [
+        f"pytorch_model-0000{k}-TP-{rank}.safetensors" for k in (0, 1) for rank in ("000", "001")
+    ]
+    common = "pytorch_model-00002-TP-common.safetensors"
+    others = ["README.md", "config.json", "x-TP-1.safetensors", "folder/x-TP-001.safetensors"]
+    assert choose_files([*others, *ranks, common], None, "hf:a/b") == (
+        *ranks,
+        common,
+        "config.json",
+    )
+
+
 def test_an_open_choice_is_refused_with_what_there_is() -> None:
     with pytest.raises(BadRequest, match=r"name one as hf:a/b:FILE. It has x-Q4_0.gguf, y-Q4_0"):
         choose_files(["x-Q4_0.gguf", "y-Q4_0.gguf"], None, "hf:a/b")

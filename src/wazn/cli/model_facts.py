@@ -141,8 +141,8 @@ def _read_huggingface(path: Path) -> ModelFacts:
         layers=_number(config.get("num_hidden_layers")),
         hidden_size=_number(config.get("hidden_size")),
         intermediate_size=_number(config.get("intermediate_size")),
-        experts=_number(config.get("num_experts", config.get("num_local_experts"))),
-        experts_per_token=_number(config.get("num_experts_per_tok")),
+        experts=_first_number(config, "num_experts", "num_local_experts", "moe_num_experts"),
+        experts_per_token=_first_number(config, "num_experts_per_tok", "moe_k"),
         expert_size=_number(config.get("moe_intermediate_size", config.get("intermediate_size"))),
         heads=_number(config.get("num_attention_heads")),
         kv_heads=_number(config.get("num_key_value_heads")),
@@ -160,9 +160,14 @@ def _read_huggingface(path: Path) -> ModelFacts:
     )
 
 
+def _first_number(config: Mapping[str, Any], *keys: str) -> int | None:
+    """Of the keys that families use, the one that is stated."""
+    return next((number for key in keys if (number := _number(config.get(key)))), None)
+
+
 def _window(config: Mapping[str, Any]) -> int | None:
     is_used = config.get("use_sliding_window", True)
-    return _number(config.get("sliding_window")) if is_used else None
+    return _first_number(config, "sliding_window", "attention_chunk_size") if is_used else None
 
 
 def _count_parameters(container: Safetensors, config: Mapping[str, Any], path: Path) -> int | None:

@@ -14,6 +14,7 @@ class AttentionKind:
 
     ``window``: a position sees itself and the ``window`` - 1 before it. ``chunk``: position p sees
     none before p - p % chunk. ``softcap``: scores become softcap * tanh(score / softcap).
+    ``is_tempered``: then they are multiplied by the model's factor for the query's position.
     ``scale`` of the scores, in place of 1 / sqrt(head size). ``sinks`` (heads,) float32: a score
     of each head more that takes a share of the softmax and brings no value (OpenAI 2025).
 
@@ -25,6 +26,7 @@ class AttentionKind:
     softcap: float | None = None
     scale: float | None = None
     sinks: NDArray[np.float32] | None = None
+    is_tempered: bool = False
 
 
 PLAIN = AttentionKind()

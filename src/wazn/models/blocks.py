@@ -111,6 +111,10 @@ class Router:
             experts.scale,
             parts.table,
             parts.logit_bias,
+            experts.least_sum,
+            experts.softcap,
+            experts.by_logits,
+            experts.on_input,
         )
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -207,7 +211,7 @@ class Layer:
     def has_experts(self) -> bool:
         """Whether this is a layer with experts in a model that has some."""
         experts = self._config.experts
-        return experts is not None and self.index >= experts.first_layer
+        return experts is not None and experts.in_layer(self.index)
 
     @property
     def _experts(self) -> ExpertConfig:
@@ -266,6 +270,12 @@ def gelu_tanh(x: Tensor) -> Tensor:
     """x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x^3))) (Hendrycks and Gimpel 2016); only as
     the gate of a product."""
     return x.recorder.node("gelu_tanh", x.columns, (x,))
+
+
+def scaled(x: Tensor, factor: float, cap: float = 0.0) -> Tensor:
+    """factor * x, or with a cap cap * tanh(factor * x / cap) (Bello 2017)."""
+    heads = LOGITS if x.heads == LOGITS else 0
+    return x.recorder.node("scale", x.columns, (x,), number=factor, heads=heads, detail=float(cap))
 
 
 def sigmoid(x: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from wazn.models.recorder import LOGITS, Recorder, Tensor
 
 _LAYOUT_NAMES = {number: name for name, number in native.LAYOUTS.items()}
 FLOATS = ("F32", "F16", "BF16")
-_IN_PLACE = ("rope", "causal_conv", "unit_length", "layer_norm", "hyper_weights", "expand")
+_IN_PLACE = ("rope", "causal_conv", "unit_length", "layer_norm", "hyper_weights", "expand", "scale")
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,9 +19,12 @@ from wazn.models.decoder import Decoder
 from wazn.models.deepseek import DeepseekV2, DeepseekV3
 from wazn.models.deepseek_compressed import DeepseekV4
 from wazn.models.deepseek_sparse import DeepseekV32
+from wazn.models.ernie import Ernie45, Ernie45Moe
 from wazn.models.expert_stacks import find_stacks
 from wazn.models.gpt_oss import GptOss
+from wazn.models.grok import Grok
 from wazn.models.llama import Llama
+from wazn.models.llama4 import Llama4
 from wazn.models.names import used_tensors, without_layers_from
 from wazn.models.qwen import Qwen2, Qwen3
 from wazn.models.qwen_moe import Qwen2Moe, Qwen3Moe
@@ -54,6 +57,10 @@ FAMILIES: tuple[type[Decoder], ...] = (
     Qwen35Moe,
     SeedOss,
     GptOss,
+    Ernie45,
+    Ernie45Moe,
+    Llama4,
+    Grok,
 )
 _MAX_JSON_BYTES = 16 << 20
 
@@ -134,6 +141,7 @@ def _open_huggingface(path: Path, weights: Weights) -> Checkpoint:
         raise BadFile(f"{path}: no config.json; a Hugging Face directory has one")
     values = _text_values(read_json(path / "config.json"), path)
     family = _family(str(values.get("model_type")), path, gguf=False)
+    values = {**family.huggingface_defaults, **values}
     loss = Loss()
     files = Safetensors(path)
     where = f"{path}/config.json"

@@ -26,12 +26,20 @@ from wazn.models.delta_config import (
     rotary_from_huggingface,
 )
 from wazn.models.expert_config import ExpertConfig, experts_from_gguf, experts_from_huggingface
+from wazn.models.grok_config import (
+    GrokConfig,
+    check_activation,
+    grok_from_gguf,
+    grok_from_huggingface,
+)
 from wazn.models.latent_config import (
     LatentConfig,
     latent_from_gguf,
     latent_from_huggingface,
     log_multiplier,
 )
+from wazn.models.llama4_config import Llama4Config, llama4_from_gguf, llama4_from_huggingface
+from wazn.models.temperature import Temperature
 from wazn.models.window_config import Windows, windows_from_gguf, windows_from_huggingface
 
 _LARGEST = {
@@ -44,6 +52,10 @@ _LARGEST = {
 """Far beyond any model, small enough that no sum or product of them overflows."""
 
 _HEAD_SIZES = {"gpt_oss": 64, "seed_oss": 128}  # of files that do not say, by transformers
+
+
+# Whose Hugging Face files have the numbers that are rotated together side by side.
+_INTERLEAVED = ("ernie4_5", "ernie4_5_moe", "llama4_text")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +99,9 @@ class Config:
     compressed: CompressedConfig | None = None
     second_rope: tuple[float, RopeScaling] | None = None  # theta and scaling of another table
     norm_offset: float = 0.0  # added to the weights of norms, where they are kept around 0
+    llama4: Llama4Config | None = None
+    grok: GrokConfig | None = None
+    temperature: Temperature | None = None  # of attention that is tempered
     windows: Windows = ()  # of each layer: how far back its attention sees; (): all do all
 
     def window(self, layer: int) -> int | None:
@@ -138,6 +153,12 @@ class Facts:
             raise BadFile(f"{self.where}: {key} is {str(value)[:60]!r}, not a positive number")
         return float(value)
 
+    def flag(self, key: str, default: bool) -> bool:
+        value = self.values.get(key)
+        if value is not None and not isinstance(value, bool):
+            raise BadFile(f"{self.where}: {key} is {str(value)[:60]!r}, not true or false")
+        return default if value is None else value
+
     def text(self, key: str) -> str:
         value = self.values.get(key)
         if not isinstance(value, str):
@@ -169,9 +190,7 @@ def from_huggingface(values: Mapping[str, Any], where: str, vocab_size: int) -> 
         head_dim = _HEAD_SIZES.get(facts.text("model_type"), hidden_size // num_heads)
     else:
         head_dim = facts.integer("head_dim", "size")
-    act = values.get("hidden_act", "silu")
-    if act not in ("silu", "swish"):
-        raise UnsupportedModel(f"{where}: hidden_act {str(act)[:60]!r} is not supported, silu is")
+    check_activation(facts)
     context_length = facts.integer("max_position_embeddings", "context")
     rope, second_rope = _ropes(facts, context_length)
     experts = experts_from_huggingface(facts)
@@ -188,7 +207,7 @@ def from_huggingface(values: Mapping[str, Any], where: str, vocab_size: int) -> 
         norm_eps=facts.number("rms_norm_eps"),
         rope_theta=Facts(where, rope).number("rope_theta", 10000.0),
         rope_scaling=_scaling_from_huggingface(rope, where, context_length),
-        rope_interleaved=False,
+        rope_interleaved=values["model_type"] in _INTERLEAVED,
         experts=experts,
         second_rope=second_rope,
         windows=windows_from_huggingface(facts),
@@ -205,6 +224,10 @@ def _with_special_layers(config: Config, facts: Facts, rope: Mapping[str, Any]) 
         )
     if compressed := compressed_from_huggingface(facts, config.head_dim):
         return replace(config, compressed=compressed, rotary_dim=compressed.rotary)
+    if grok := grok_from_huggingface(facts, config.head_dim):
+        return replace(config, grok=grok, temperature=grok.temperature)
+    if llama4 := llama4_from_huggingface(facts):
+        return replace(config, llama4=llama4, temperature=llama4.temperature)
     if delta := delta_from_huggingface(facts):
         rotary = rotary_from_huggingface(facts, rope, config.head_dim)
         return replace(config, delta=delta, rotary_dim=rotary, norm_offset=1.0)
@@ -320,6 +343,12 @@ def _with_special_layers_of_gguf(config: Config, facts: Facts) -> Config:
     if latent or delta:
         rotary = facts.integer("rope.dimension_count", "size")
         return replace(config, latent=latent, delta=delta, rotary_dim=rotary)
+    if grok := grok_from_gguf(facts, config.family, config.head_dim):
+        # llama.cpp's converter calls Grok-2's unscaled angles yarn.
+        config = replace(config, rope_scaling=RopeScaling())
+        config = replace(config, grok=grok, temperature=grok.temperature)
+    if llama4 := llama4_from_gguf(facts, config.family):
+        config = replace(config, llama4=llama4, temperature=llama4.temperature)
     for key in ("rope.dimension_count", "attention.value_length"):
         if (value := facts.values.get(key, config.head_dim)) != config.head_dim:
             raise UnsupportedModel(

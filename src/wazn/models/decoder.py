@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
 from wazn.models.blocks import Layer, Linear, Norm, embed, emit, wanted_rows
 from wazn.models.config import Config
+from wazn.models.expert_config import ExpertConfig
 from wazn.models.recorder import Recorder, Tensor
 from wazn.weights.arranged import Arrangement
 from wazn.weights.container import TensorInfo
@@ -35,9 +36,16 @@ class Decoder(ABC):
     gguf_rope_interleaved: ClassVar[bool] = False  # the converter permuted q and k
     has_experts: ClassVar[bool] = False
     facts: ClassVar[tuple[str, ...]] = ()  # parts of a configuration that only some families have
+    huggingface_defaults: ClassVar[Mapping[str, Any]] = {}  # what config.json need not state
 
     def __init__(self, config: Config) -> None:
         self.config = config
+
+    @property
+    def experts(self) -> ExpertConfig:
+        """Of families that have experts."""
+        assert self.config.experts is not None, "families with experts are opened with them only"
+        return self.config.experts
 
     @abstractmethod
     def block(self, x: Tensor, layer: Layer) -> Tensor:
@@ -50,6 +58,10 @@ class Decoder(ABC):
     def finish(self, x: Tensor, weights: PackedWeights) -> Tensor:
         """What the final norm gets of the last block."""
         return x
+
+    def shape_logits(self, logits: Tensor) -> Tensor:
+        """What is made of the products of the head."""
+        return logits
 
     def arrange(self, tensors: Mapping[str, TensorInfo]) -> Arrangements:
         """The arrangement the block wants of tensors under their Hugging Face names."""
@@ -77,7 +89,8 @@ class Decoder(ABC):
         recorder.end_segment("norm")
         is_tied = "lm_head.weight" not in weights
         head = table if is_tied else weights.matrix("lm_head.weight")
-        Linear("lm_head.weight", head, None)(x, to_logits=True)
+        bias = weights.vector("lm_head.bias") if "lm_head.bias" in weights else None
+        self.shape_logits(Linear("lm_head.weight", head, bias)(x, to_logits=True))
         recorder.end_segment("head")
         emit(x)
         recorder.end_segment("hidden")

@@ -9,11 +9,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from wazn.errors import BadFile, UnsupportedModel
+from wazn.models.grok_config import GGUF as GROK_GGUF
+from wazn.models.grok_config import is_grok, router_cap
 
 if TYPE_CHECKING:
     from wazn.models.config import Facts
 
-_HUGGINGFACE_COUNTS = ("num_experts", "num_local_experts", "n_routed_experts")
+_HUGGINGFACE_COUNTS = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts")
 # Whose files do not say that weights sum to 1.
 _RENORMALIZED = (
     "qwen3moe",
@@ -24,6 +26,7 @@ _RENORMALIZED = (
     "qwen3_5_moe_text",
     "qwen3next",
     "qwen35moe",
+    "ernie4_5-moe",
     "gpt_oss",
     "gpt-oss",
 )
@@ -39,9 +42,11 @@ class ExpertConfig:
 
     ``scoring`` makes scores of the router's products. Only experts of the ``top_groups`` best of
     ``groups`` groups are chosen; a group counts its best score, or (``sums_two``) the sum of its
-    two best. ``normalize``: weights are divided by their sum. ``scale`` multiplies them.
-    Layers before ``first_layer`` have an ordinary network. ``limit`` is that of activations, where
-    gates have one.
+    two best. ``normalize``: weights are divided by their sum, or by ``least_sum`` if that is more.
+    ``scale`` multiplies them. ``softcap``, ``by_logits`` and ``on_input`` as of a Choice.
+    ``shared``: every token takes a network besides. Of the layers from ``first_layer`` to
+    ``last_layer`` (None: to the end) the last of each ``interval`` has experts, the others have an
+    ordinary network. ``limit`` is that of activations, where gates have one.
     """
 
     count: int
@@ -54,7 +59,22 @@ class ExpertConfig:
     sums_two: bool = False
     scale: float = 1.0
     first_layer: int = 0
+    last_layer: int | None = None
+    interval: int = 1
+    least_sum: float = 0.0
+    softcap: float = 0.0
+    by_logits: bool = False
+    on_input: bool = False
+    shared: bool = False
     limit: float = 0.0
+
+    def in_layer(self, index: int) -> bool:
+        """Whether layer ``index``, counted from 0, has experts."""
+        is_within = self.last_layer is None or index <= self.last_layer
+        return is_within and index >= self.first_layer and (index + 1) % self.interval == 0
+
+
+_LLAMA4 = ExpertConfig(1, 1, 1, False, "sigmoid", by_logits=True, on_input=True, shared=True)
 
 
 def experts_from_huggingface(facts: Facts) -> ExpertConfig | None:
@@ -63,6 +83,12 @@ def experts_from_huggingface(facts: Facts) -> ExpertConfig | None:
     key = next((key for key in _HUGGINGFACE_COUNTS if values.get(key)), None)
     if key is None:
         return None
+    if key == "moe_num_experts":
+        return _checked(_ernie(facts), facts.where)
+    if values.get("model_type") == "llama4_text":
+        return _checked(_llama4(facts), facts.where)
+    if is_grok(facts):
+        return _checked(_grok(facts, key), facts.where)
     if values.get("mlp_only_layers") or values.get("decoder_sparse_step", 1) != 1:
         raise UnsupportedModel(
             f"{facts.where}: layers without experts among layers with them (mlp_only_layers, "
@@ -75,7 +101,7 @@ def experts_from_huggingface(facts: Facts) -> ExpertConfig | None:
         intermediate_size=facts.integer(
             "intermediate_size" if is_gpt else "moe_intermediate_size", "size"
         ),
-        normalize=_flag(facts, "norm_topk_prob", values.get("model_type") in _RENORMALIZED),
+        normalize=facts.flag("norm_topk_prob", values.get("model_type") in _RENORMALIZED),
     )
     if key == "n_routed_experts":
         experts = _deepseek(experts, facts)
@@ -115,8 +141,58 @@ def _deepseek(experts: ExpertConfig, facts: Facts) -> ExpertConfig:
         top_groups=facts.integer("topk_group", "experts") if has_groups else 1,
         sums_two=not is_second,
         scale=facts.number("routed_scaling_factor", 1.0),
-        first_layer=_first_layer(facts, "first_k_dense_replace"),
+        first_layer=_or_zero(facts, "first_k_dense_replace"),
     )
+
+
+def _ernie(facts: Facts) -> ExpertConfig:
+    """ERNIE 4.5's: softmax, a bias for the choice only, weights that sum to 1."""
+    last = facts.values.get("moe_layer_end_index", -1)
+    has_norm = facts.values.get("moe_norm_min") is not None
+    return ExpertConfig(
+        count=facts.integer("moe_num_experts", "experts"),
+        per_token=facts.integer("moe_k", "experts"),
+        intermediate_size=facts.integer("moe_intermediate_size", "size"),
+        normalize=True,
+        first_layer=_or_zero(facts, "moe_layer_start_index"),
+        last_layer=None if last == -1 else _or_zero(facts, "moe_layer_end_index"),
+        interval=facts.integer("moe_layer_interval", "layers", 1),
+        least_sum=facts.number("moe_norm_min") if has_norm else 1e-12,
+        shared=_or_zero(facts, "moe_num_shared_experts") > 0,
+    )
+
+
+def _grok(facts: Facts, key: str) -> ExpertConfig:
+    """Grok's: of a softmax over all experts, whose products may have a cap."""
+    has_width = facts.values.get("moe_intermediate_size") is not None
+    return ExpertConfig(
+        count=facts.integer(key, "experts"),
+        per_token=facts.integer("num_experts_per_tok", "experts"),
+        intermediate_size=facts.integer(
+            "moe_intermediate_size" if has_width else "intermediate_size", "size"
+        ),
+        normalize=False,
+        softcap=router_cap(facts),
+    )
+
+
+def _llama4(facts: Facts) -> ExpertConfig:
+    """Llama 4's: chosen by products, whose sigmoids weigh what an expert reads."""
+    layers = range(facts.integer("num_hidden_layers", "layers"))
+    experts = replace(
+        _LLAMA4,
+        count=facts.integer("num_local_experts", "experts"),
+        per_token=facts.integer("num_experts_per_tok", "experts", 1),
+        intermediate_size=facts.integer("intermediate_size", "size"),
+        interval=facts.integer("interleave_moe_layer_step", "layers", 1),
+    )
+    stated = facts.values.get("moe_layers")
+    if stated is not None and stated != [i for i in layers if experts.in_layer(i)]:
+        raise UnsupportedModel(
+            f"{facts.where}: moe_layers is {str(stated)[:60]!r}, and only the last layer of each "
+            f"{experts.interval} (interleave_moe_layer_step) with experts is supported"
+        )
+    return experts
 
 
 def experts_from_gguf(facts: Facts, family: str) -> ExpertConfig | None:
@@ -124,6 +200,11 @@ def experts_from_gguf(facts: Facts, family: str) -> ExpertConfig | None:
     values = facts.values
     if not values.get("expert_count"):
         return None
+    if family == GROK_GGUF:
+        return _checked(_grok_gguf(facts), facts.where)
+    if family == "llama4":
+        return _checked(_llama4_gguf(facts), facts.where)
+    is_ernie = family == "ernie4_5-moe"
     gating = values.get("expert_gating_func", 0)
     scoring = _GGUF_SCORINGS.get(gating) if isinstance(gating, int) else None
     if scoring is None:
@@ -136,32 +217,52 @@ def experts_from_gguf(facts: Facts, family: str) -> ExpertConfig | None:
             count=facts.integer("expert_count", "experts"),
             per_token=facts.integer("expert_used_count", "experts"),
             intermediate_size=facts.integer("expert_feed_forward_length", "size"),
-            normalize=_flag(facts, "expert_weights_norm", family in _RENORMALIZED),
+            normalize=facts.flag("expert_weights_norm", family in _RENORMALIZED),
             scoring=scoring,
             groups=facts.integer("expert_group_count", "experts") if has_groups else 1,
             top_groups=facts.integer("expert_group_used_count", "experts") if has_groups else 1,
             sums_two=scoring == "sigmoid",
             scale=facts.number("expert_weights_scale") if values.get(_SCALE) else 1.0,
-            first_layer=_first_layer(facts, "leading_dense_block_count"),
+            first_layer=_or_zero(facts, "leading_dense_block_count"),
+            interval=facts.integer("interleave_moe_layer_step", "layers", 1),
+            least_sum=1e-12 if is_ernie else 0.0,
+            shared=is_ernie and _or_zero(facts, "expert_shared_count") > 0,
             limit=GPT_LIMIT if family == "gpt-oss" else 0.0,
         ),
         facts.where,
     )
 
 
+def _grok_gguf(facts: Facts) -> ExpertConfig:
+    """Experts of older files are as wide as the ordinary network is said to be."""
+    has_width = "expert_feed_forward_length" in facts.values
+    return ExpertConfig(
+        count=facts.integer("expert_count", "experts"),
+        per_token=facts.integer("expert_used_count", "experts"),
+        intermediate_size=facts.integer(
+            "expert_feed_forward_length" if has_width else "feed_forward_length", "size"
+        ),
+        normalize=False,
+        softcap=router_cap(facts),
+    )
+
+
+def _llama4_gguf(facts: Facts) -> ExpertConfig:
+    return replace(
+        _LLAMA4,
+        count=facts.integer("expert_count", "experts"),
+        per_token=facts.integer("expert_used_count", "experts"),
+        intermediate_size=facts.integer("expert_feed_forward_length", "size"),
+        interval=facts.integer("interleave_moe_layer_step", "layers", 1),
+    )
+
+
 _SCALE = "expert_weights_scale"
 
 
-def _first_layer(facts: Facts, key: str) -> int:
-    """The number of layers before the first that has experts."""
+def _or_zero(facts: Facts, key: str) -> int:
+    """A number of layers or the like; files may leave it out where it is 0."""
     return facts.integer(key, "layers") if facts.values.get(key) else 0
-
-
-def _flag(facts: Facts, key: str, default: bool) -> bool:
-    value = facts.values.get(key)
-    if value is not None and not isinstance(value, bool):
-        raise BadFile(f"{facts.where}: {key} is {str(value)[:60]!r}, not true or false")
-    return default if value is None else value
 
 
 def _checked(experts: ExpertConfig, where: str) -> ExpertConfig:

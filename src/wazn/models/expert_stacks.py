@@ -16,10 +16,18 @@ from wazn.weights.container import TensorInfo
 from wazn.weights.stacked import Piece
 
 _ONE_EXPERT = re.compile(
-    r"(?:model\.)?(?:language_model\.)?layers\.(\d{1,6})\.(?:mlp|ffn)\.experts\.(\d{1,5})\."
-    r"(gate_proj|up_proj|down_proj|w[123])\.weight"
+    r"(?:model\.)?(?:language_model\.)?layers\.(\d{1,6})\."
+    r"(?:mlp|ffn|block_sparse_moe|moe_block)\.experts\.(\d{1,5})\."
+    r"(gate_proj|up_proj|down_proj|w[123]|linear(?:_v|_1)?)\.weight"
 )
-_MATRICES = {"w1": "gate_proj", "w2": "down_proj", "w3": "up_proj"}  # in DeepSeek-V4's own files
+_MATRICES = {
+    "w1": "gate_proj",
+    "w2": "down_proj",
+    "w3": "up_proj",  # DeepSeek-V4, Grok-2
+    "linear": "gate_proj",
+    "linear_v": "up_proj",
+    "linear_1": "down_proj",  # Grok-1
+}
 _FUSED = re.compile(
     r"model\.(?:language_model\.)?(layers\.\d{1,6}\.mlp\.experts)\.(gate_up_proj|down_proj)"
 )

@@ -5,6 +5,7 @@ As ``reference``, and by its rules: the definition of the arithmetic, and never 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,7 @@ from wazn.models.reference import (
     Cached,
     Floats,
     Integers,
+    Shaping,
     exp,
     fma,
     reduce_blocks,
@@ -24,6 +26,7 @@ from wazn.models.reference import (
     sigmoid,
     softmax,
     sum_lanes,
+    tanh,
 )
 from wazn.models.streams import HyperConfig
 
@@ -66,6 +69,12 @@ def sqrt_softplus(x: Floats) -> Floats:
     return root
 
 
+def scaled(x: Floats, factor: float, cap: float) -> Floats:
+    """factor * x, or cap * tanh(factor * x / cap)."""
+    made: Floats = x * np.float32(factor)
+    return np.float32(cap) * tanh(made / np.float32(cap)) if cap else made
+
+
 @dataclass(frozen=True, slots=True)
 class Grouping:
     """What a choice of experts goes by besides the scores (see ExpertConfig)."""
@@ -75,6 +84,7 @@ class Grouping:
     top_groups: int = 1
     sums_two: bool = False
     scale: float = 1.0
+    least_sum: float = 0.0
 
 
 def choose_grouped(
@@ -96,8 +106,25 @@ def choose_grouped(
         total: Floats = np.zeros(len(scores), np.float32)
         for place in range(top_k):
             total = total + weights[:, place]
+        total = np.maximum(total, np.float32(grouping.least_sum))
         weights = weights / (total + np.float32(1e-20))[:, None]
     return ids, weights * np.float32(grouping.scale)
+
+
+WeighedNetwork = Callable[[Floats, Floats], Floats]
+"""One expert: (rows, hidden) and weights (rows, 1) of its gate and up → (rows, hidden)."""
+
+
+def experts_on_input(
+    x: Floats, choice: tuple[Integers, Floats], networks: Sequence[WeighedNetwork], start: Floats
+) -> Floats:
+    """``start`` plus what each row's experts make of x times their weight, ascending."""
+    (ids, weights), out = choice, start.copy()
+    for expert, network in enumerate(networks):
+        rows, places = np.nonzero(ids == expert)
+        if len(rows):
+            out[rows] = out[rows] + network(x[rows], weights[rows, places, None])
+    return out
 
 
 def round_rows(rows: Floats, format: str) -> Floats:
@@ -113,7 +140,7 @@ def attend_rows(
     """Queries (heads, width) over cached rows (places, width): the first ``latent`` are values."""
     ones = np.ones(len(rows), np.float32)
     keys = Cached(rows, rows[:, :latent], ones, ones)
-    merged = reduce_blocks(query, keys, scale)
+    merged = reduce_blocks(query, keys, Shaping(scale))
     if sinks is not None:
         nothing = np.zeros_like(merged.values)
         merged = merged.merge(Attended(sinks, np.ones_like(sinks), nothing))

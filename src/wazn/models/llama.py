@@ -32,6 +32,9 @@ class Llama(Decoder):
         return AttentionKind(window=self.config.window(layer.index))
 
     def mlp(self, h: Tensor, layer: Layer) -> Tensor:
-        gate = layer.linear("mlp.gate_proj")(h)  # (tokens, intermediate)
-        up = layer.linear("mlp.up_proj")(h)
-        return layer.linear("mlp.down_proj")(silu(gate) * up)
+        return self.network(h, layer, "mlp")
+
+    def network(self, h: Tensor, layer: Layer, name: str) -> Tensor:
+        gate = layer.linear(f"{name}.gate_proj")(h)  # (tokens, intermediate)
+        up = layer.linear(f"{name}.up_proj")(h)
+        return layer.linear(f"{name}.down_proj")(silu(gate) * up)

@@ -108,8 +108,24 @@ class Lowering(LatentLowering, RecurrentLowering, CompressedLowering, StreamLowe
         self._products = []
 
     def _add(self, node: Tensor) -> None:
-        if node not in self._buffers:
-            raise UnsupportedModel("only a residual and a linear product can be added")
+        """What is no product accumulated to its residual is added in the place of the first."""
+        first, second = node.inputs
+        if node in self._buffers:
+            return
+        (other,) = self._read(second)
+        out = self._take_over(node, first)
+        self.program.add(other, out)
+        self._say("add", f"b{out} += b{other}")
+        self._release(second)
+
+    def _scale(self, node: Tensor) -> None:
+        (source,) = node.inputs
+        is_result = source.heads == LOGITS
+        assert isinstance(node.detail, float)
+        x = LOGITS if is_result else self._take_over(node, source)
+        self.program.scale(x, node.number, node.detail)
+        words = f", up to {node.detail:g}" if node.detail else ""
+        self._say("scale", f"{'logits' if is_result else f'b{x}'} *= {node.number:g}{words}")
 
     def _multiply(self, node: Tensor) -> None:
         gate, up = node.inputs
@@ -150,6 +166,8 @@ class Lowering(LatentLowering, RecurrentLowering, CompressedLowering, StreamLowe
         words += " + bias" if node.vector is not None else ""
         words += ", normalised" if choice.normalize else ""
         words += f", times {choice.scale:g}" if choice.scale != 1 else ""
+        words += f", products up to {choice.softcap:g}" if choice.softcap else ""
+        words += ", weighing what they read" if choice.on_input else ""
         matrix = describe(node.weight)
         matrix = matrix if choice.logit_bias is None else f"({matrix} + bias)"
         self._say(
@@ -224,10 +242,12 @@ class Lowering(LatentLowering, RecurrentLowering, CompressedLowering, StreamLowe
             how.chunk or 0,
             how.softcap or 0.0,
             how.sinks,
+            how.is_tempered,
         )
         words = f", the last {how.window} positions" if how.window else ""
         words += f", its chunk of {how.chunk} positions" if how.chunk else ""
         words += f", scores up to {how.softcap:g}" if how.softcap else ""
+        words += ", tempered" if how.is_tempered else ""
         words += ", with sinks" if how.sinks is not None else ""
         text = f"b{out} = attend b{query} to layer {self._layer} (with b{key}, b{value}){words}"
         self._say("attend", text)

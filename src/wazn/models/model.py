@@ -21,6 +21,7 @@ from wazn.models.decoder import Decoder
 from wazn.models.lowering import Shape, lower
 from wazn.models.operation import Operation
 from wazn.models.rotary import Angles
+from wazn.models.temperature import Factors
 from wazn.weights.packed import PackedWeights, Place, packed_size
 
 if TYPE_CHECKING:
@@ -97,6 +98,10 @@ class Model:
         self._logits = np.empty((0, self.config.vocab_size), np.float32)
         for number, angles in enumerate(self._angles):
             self._program.set_angles(angles.table, number)
+        temperature, context = self.config.temperature, self.config.context_length
+        self._factors = None if temperature is None else Factors(temperature, context)
+        if self._factors is not None:
+            self._program.set_factors(self._factors.table)
 
     @property
     def page_bytes(self) -> int:
@@ -159,10 +164,12 @@ class Model:
         return states
 
     def _run(self, batch: Batch, first: int, last: int, result: NDArray[np.float32]) -> None:
-        rows = np.diff(batch.row_starts)
+        num_positions = int((batch.first_positions + np.diff(batch.row_starts)).max())
         for number, angles in enumerate(self._angles):
-            if angles.grow(int((batch.first_positions + rows).max())):
+            if angles.grow(num_positions):
                 self._program.set_angles(angles.table, number)
+        if self._factors is not None and self._factors.grow(num_positions):
+            self._program.set_factors(self._factors.table)
         try:
             self._program.run(
                 first,

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable
 
-from wazn.models import deepseek_names
+from wazn.models import deepseek_names, grok_names
 
 _GLOBAL = {
     "token_embd": "model.embed_tokens",
@@ -40,6 +40,9 @@ _LAYER = {
     "ssm_out": "linear_attn.out_proj",
     "ffn_norm": "post_attention_layernorm",
     "post_attention_norm": "post_attention_layernorm",
+    "attn_output_norm": "post_attn_norm",  # of Grok, as the next two
+    "layer_output_norm": "post_moe_norm",
+    "post_ffw_norm": "post_moe_norm",
     "ffn_gate": "mlp.gate_proj",
     "ffn_up": "mlp.up_proj",
     "ffn_down": "mlp.down_proj",
@@ -61,12 +64,17 @@ _WHOLE = {  # GGUF tensors whose Hugging Face names have no "weight" or "bias" a
 }
 _GGUF_LAYER_TENSOR = re.compile(r"blk\.(\d{1,6})\.([a-z0-9_.]+)")
 _ALIASES = {
-    "mlp.shared_experts.": "mlp.shared_expert.",  # DeepSeek counts them
-    "mlp.router.": "mlp.gate.",  # of gpt-oss
+    "mlp.shared_experts.": "mlp.shared_expert.",  # DeepSeek and ERNIE count them
+    "mlp.moe_statics.": "mlp.gate.",  # ERNIE
+    "feed_forward.": "mlp.",  # of Llama 4
+    "mlp.router.": "mlp.gate.",  # of gpt-oss and Llama 4
+    "language_model.model.": "model.",
+    "language_model.lm_head.": "lm_head.",
     "model.language_model.": "model.",  # the text part of a model that also sees
 }
 _OTHER = (  # of DeepSeek-V4 and of linear attention, whole
     *deepseek_names.LAYER_NAMES,
+    *grok_names.LAYER_NAMES,
     "linear_attn.A_log",
 )
 _USED = re.compile(
@@ -113,7 +121,7 @@ def without_layers_from(names: dict[str, str], num_layers: int) -> dict[str, str
 
 
 def _aliased(name: str) -> str:
-    name = deepseek_names.canonical(name)
+    name = grok_names.canonical(deepseek_names.canonical(name))
     for alias, canonical in _ALIASES.items():
         name = name.replace(alias, canonical)
     return name

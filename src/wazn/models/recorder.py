@@ -21,7 +21,10 @@ class Choice(NamedTuple):
 
     A token takes ``per_token`` experts, of the ``top_groups`` best of ``groups`` groups of equal
     size; a group counts its best score, or (``sums_two``) its two best. ``normalize``: weights are
-    divided by their sum. Then they are multiplied by ``scale``.
+    divided by their sum, or by ``least_sum`` if that is more. Then ``scale`` multiplies them.
+    With a ``softcap`` the router's products become softcap * tanh(product / softcap) first.
+    ``by_logits``: the choice goes by the products, not by the scores. ``on_input``: a weight
+    multiplies what its expert reads, not what it makes.
     """
 
     per_token: int
@@ -33,6 +36,10 @@ class Choice(NamedTuple):
     scale: float = 1.0
     table: NDArray[np.int32] | None = None  # the experts of each token id, in place of a choice
     logit_bias: NDArray[np.float32] | None = None  # added to the router's products
+    least_sum: float = 0.0
+    softcap: float = 0.0
+    by_logits: bool = False
+    on_input: bool = False
 
 
 class Rotation(NamedTuple):

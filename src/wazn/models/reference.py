@@ -321,13 +321,24 @@ def first_seen(how: AttentionKind, position: int) -> int:
     return max(of_window, of_chunk)
 
 
-def attend(query: Floats, cached: Cached, scale: float, how: AttentionKind = PLAIN) -> Floats:
+@dataclass(frozen=True, slots=True)
+class Shaping:
+    """What is made of products of a query and keys: times ``scale``, capped, times ``factor``."""
+
+    scale: float
+    softcap: float | None = None
+    factor: float = 1.0
+
+
+def attend(
+    query: Floats, cached: Cached, scale: float, how: AttentionKind = PLAIN, factor: float = 1.0
+) -> Floats:
     """One query row (heads, dim), the last of the positions of its KV head.
 
     Blocks of 64 positions are reduced from scratch and merged left to right within chunks of 512,
     and these left to right, beginning with the first block that has something to see; sinks last.
     """
-    merged = reduce_blocks(query, cached, scale, how)
+    merged = reduce_blocks(query, cached, Shaping(scale, how.softcap, factor), how)
     if how.sinks is not None:
         sinks = np.asarray(how.sinks, np.float32)
         merged = merged.merge(Attended(sinks, np.ones_like(sinks), np.zeros_like(merged.values)))
@@ -335,7 +346,7 @@ def attend(query: Floats, cached: Cached, scale: float, how: AttentionKind = PLA
 
 
 def reduce_blocks(
-    query: Floats, cached: Cached, scale: float, how: AttentionKind = PLAIN
+    query: Floats, cached: Cached, shaping: Shaping, how: AttentionKind = PLAIN
 ) -> Attended:
     """The softmax of one query row (heads, dim) over what it sees, before the division."""
     positions = len(cached.keys)
@@ -343,7 +354,7 @@ def reduce_blocks(
     chunks = []
     for start in range(first - first % CHUNK, positions, CHUNK):
         blocks = [
-            _attend_block(query, cached.part(block, PAGE), scale, first - block, how.softcap)
+            _attend_block(query, cached.part(block, PAGE), shaping, first - block)
             for block in range(start, min(start + CHUNK, positions), PAGE)
             if block + PAGE > first
         ]
@@ -351,17 +362,17 @@ def reduce_blocks(
     return functools.reduce(Attended.merge, chunks)
 
 
-def _attend_block(
-    query: Floats, cached: Cached, scale: float, first: int, softcap: float | None
-) -> Attended:
+def _attend_block(query: Floats, cached: Cached, shaping: Shaping, first: int) -> Attended:
     """Over the positions of a block from ``first`` on."""
     heads, count = len(query), len(cached.keys)
     scores = np.zeros((heads, count), np.float32)
     for d in range(query.shape[1]):
         scores = fma(query[:, d, None], cached.keys[None, :, d], scores)
-    scores = scores * np.float32(scale) * cached.key_scales
-    if softcap:
-        scores = np.float32(softcap) * tanh(scores / np.float32(softcap))
+    scores = scores * np.float32(shaping.scale) * cached.key_scales
+    if shaping.softcap:
+        cap = np.float32(shaping.softcap)
+        scores = cap * tanh(scores / cap)
+    scores = scores * np.float32(shaping.factor)
     scores[:, : max(0, first)] = -np.inf
     top = scores.max(axis=-1)
     probabilities = np.zeros((heads, PAGE), np.float32)

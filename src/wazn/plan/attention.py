@@ -93,12 +93,24 @@ def windows(facts: Facts, layers: int) -> Counter[int | None]:
         "sliding_attention": "sliding_window",
         "chunked_attention": "attention_chunk_size",
     }
+    if kinds is None and facts.has("attention_chunk_size"):
+        kinds = _kinds_of_llama4(facts, layers)
     if kinds is None:
         is_windowed = facts.has("sliding_window") and facts.flag("use_sliding_window", True)
         window = facts.integer("sliding_window", least=0) if is_windowed else 0
         full = _full_layers(facts, layers) if window else 0
         return Counter({None: full, window: layers - full} if full else {window or None: layers})
     return Counter(facts.integer(limited[kind]) if kind in limited else None for kind in kinds)
+
+
+def _kinds_of_llama4(facts: Facts, layers: int) -> tuple[str, ...]:
+    """Layers that rotate queries and keys see chunks: those that are stated, or three of four."""
+    interval = facts.integer("no_rope_layer_interval", default=4)
+    flags = [(index + 1) % interval != 0 for index in range(layers)]
+    stated = facts.values.get("no_rope_layers")
+    if isinstance(stated, list) and len(stated) >= layers:
+        flags = [bool(flag) for flag in stated[:layers]]
+    return tuple("chunked_attention" if flag else "full_attention" for flag in flags)
 
 
 def _full_layers(facts: Facts, layers: int) -> int:

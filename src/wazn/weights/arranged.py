@@ -64,7 +64,14 @@ class Flat:
     columns: Columns = ALL
 
 
-Arrangement = Rows | Transposed | Flat
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """Matrices with equally many rows, one beside the other."""
+
+    names: Sequence[str]
+
+
+Arrangement = Rows | Transposed | Flat | Beside
 
 
 def runs(info: TensorInfo, heads: int, sizes: Sequence[int]) -> list[list[Piece]]:
@@ -109,6 +116,9 @@ class Arranged:
             return self._container.read(name, start_row, stop_row)
         stop_row = self.tensors[name].rows if stop_row is None else stop_row
         match arrangement:
+            case Beside(names):
+                parts = [self._container.read(part, start_row, stop_row) for part in names]
+                return np.concatenate(parts, axis=1)
             case Flat(source, columns):
                 return self._flat(source, columns)
             case Rows(pieces) if len(self.tensors[name].shape) == 1:
@@ -167,6 +177,8 @@ def _info(name: str, arrangement: Arrangement, sources: Mapping[str, TensorInfo]
     """What the arranged tensor is; its place in the files is that of the first piece."""
     if isinstance(arrangement, Flat):
         return _flat_info(name, arrangement, sources[arrangement.name])
+    if isinstance(arrangement, Beside):
+        return _beside(name, [sources[part] for part in arrangement.names])
     first = sources[arrangement.pieces[0].name]
     is_vector = len(first.shape) == 1
     for piece in arrangement.pieces:
@@ -208,6 +220,18 @@ def _flat_info(name: str, arrangement: Flat, source: TensorInfo) -> TensorInfo:
     count = source.rows * len(range(source.columns)[slice(*arrangement.columns)])
     size = count * _SCALARS[source.format]
     return TensorInfo(name, (count,), source.format, source.file, source.offset, size)
+
+
+def _beside(name: str, parts: Sequence[TensorInfo]) -> TensorInfo:
+    first = parts[0]
+    for part in parts:
+        if len(part.shape) != 2 or (part.rows, part.format) != (first.rows, first.format):
+            raise BadFile(
+                f"tensors {part.name} and {first.name} are no matrices that differ in columns only"
+            )
+    shape = first.rows, sum(part.columns for part in parts)
+    size = sum(part.nbytes for part in parts)
+    return TensorInfo(name, shape, first.format, first.file, first.offset, size)
 
 
 def _length(source: TensorInfo) -> int:

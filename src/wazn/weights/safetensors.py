@@ -26,6 +26,7 @@ from wazn.weights.elements import BITS, ElementInfo, Elements
 from wazn.weights.files import WeightFile
 from wazn.weights.formats import Format
 from wazn.weights.quoting import quoted
+from wazn.weights.ranks import of_rank, rank_shards
 
 MAX_HEADER_BYTES = 100_000_000
 """The cap of the safetensors specification."""
@@ -45,7 +46,8 @@ _LENGTH = struct.Struct("<Q")
 
 
 class Safetensors(FileContainer):
-    """An open ``.safetensors`` file, or a directory with one or with an index and its shards.
+    """An open ``.safetensors`` file, or a directory with one, with shards of ranks (``ranks``), or
+    with an index and its shards.
 
     Where there is an index, it decides: tensors that it does not list are left out.
     Raises BadFile, UnsupportedModel (a dtype that the format does not know) or ModelNotFound.
@@ -60,6 +62,8 @@ class Safetensors(FileContainer):
             elif os.path.exists(path / SINGLE_NAME):
                 files = [opened.enter_context(WeightFile(path / SINGLE_NAME))]
                 tensors = _read_header(files[0])
+            elif shards := rank_shards(path):
+                files, tensors = _open_ranks(path, shards, opened)
             else:
                 files, tensors = _open_shards(path, opened)
             self.elements = Elements(files, tensors)
@@ -117,6 +121,25 @@ def _open_shards(
                     "lists it there; fetch the model again"
                 )
             tensors[name] = replace(present[name], file=number)
+    return files, tensors
+
+
+def _open_ranks(
+    directory: Path, shards: Iterable[tuple[str, int | None]], opened: ExitStack
+) -> tuple[list[WeightFile], dict[str, ElementInfo]]:
+    """Whole tensors under their names, those of ranks under names that tell the rank."""
+    files: list[WeightFile] = []
+    tensors: dict[str, ElementInfo] = {}
+    for number, (shard, rank) in enumerate(shards):
+        files.append(opened.enter_context(WeightFile(directory / shard)))
+        for name, info in _read_header(files[-1]).items():
+            unique = name if rank is None else of_rank(name, rank)
+            if unique in tensors:
+                raise BadFile(
+                    f"{directory / shard}: tensor {quoted(name)} is in another file of the same "
+                    "rank, too; fetch the model again"
+                )
+            tensors[unique] = replace(info, name=unique, file=number)
     return files, tensors
 
 

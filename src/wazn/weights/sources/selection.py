@@ -21,6 +21,7 @@ PREFERRED_FORMATS = (
 )
 
 _PART = re.compile(r"-(\d{5})-of-(\d{5})(?=\.(?:gguf|safetensors)$)")
+_OF_RANK = re.compile(r"[^./][^/]*-TP-(?:common|\d{3})\.safetensors")  # Grok-2's
 _SHARD = re.compile(r"model(?:\.safetensors)?-\d{5}-of-\d{5}\.safetensors")
 _DIRECTORY_FILES = frozenset(
     {
@@ -78,6 +79,8 @@ def choose_directory(names: Sequence[str], what: str) -> tuple[str, ...]:
         weights = [*shards, "model.safetensors.index.json"]
     elif "model.safetensors" in names:
         weights = ["model.safetensors"]
+    elif any(_OF_RANK.fullmatch(name) for name in names):
+        weights = [name for name in names if _OF_RANK.fullmatch(name)]
     else:
         weights = []
     if not weights or "config.json" not in names:
