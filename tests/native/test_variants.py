@@ -26,7 +26,7 @@ pytestmark = pytest.mark.timeout(900)  # the first test of a target compiles its
 
 EXACT, AS_FLOATS, NARROW, WIDE = 0, 1, 8, 16
 KV_FORMATS = ("float32", "float16", "int8")
-FORMS = ("exact", "narrow", "wide", "floats")
+FORMS = {EXACT: "exact", AS_FLOATS: "floats", NARROW: "narrow", WIDE: "wide"}
 ROWS = (*range(1, 14), 16, 17, 24, 25, 131)  # tiles of every size, whole and ragged; blocks of rows
 FLOATS = (Format.F32, Format.F16, Format.BF16)
 
