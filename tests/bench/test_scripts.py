@@ -1,12 +1,17 @@
 """The scripts in bench/ that need neither llama.cpp nor a downloaded model."""
 
 import math
+import os
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pytest
+from gguf import GGMLQuantizationType
+from gguf.quants import dequantize
 
 from bench import quality, rounding
+from bench.shapes import SHAPES, VOCABULARY, Planned, begin, noise
 from bench.synthetic import LOGIT_DEVIATION, matrix, synthesize
 from bench.widened import Axis, widen_columns, widen_model
 from tests.golden.answers import sequence
@@ -15,6 +20,8 @@ from tests.golden.catalogue import LLAMA, LLAMA_TIED, QWEN2, Tiny
 from tests.golden.tensors import draw
 from wazn import LLM
 from wazn.bench.divergence import score_window
+from wazn.models.checkpoint import open_checkpoint
+from wazn.models.rehearsal import check_tensors
 from wazn.weights.gguf import GGUF
 
 
@@ -121,3 +128,29 @@ def test_rounding_is_measured_against_the_weights_as_they_are(
     table = list(rounding.rows([native, q8, q4]))
     assert [row[:2] for row in table] == [("native", "120"), ("q8", "120"), ("q4", "120")]
     assert {len(row) for row in table} == {len(rounding.HEADER)}
+
+
+@pytest.mark.parametrize("kind", ["F32", "Q4_0", "Q8_0", "MXFP4"])
+def test_noise_maps_a_variance_of_one_to_about_one(kind: str) -> None:
+    planned = Planned("blk.0.ffn_up.weight", (64, 320), GGMLQuantizationType[kind])
+    values = noise(planned, np.random.default_rng(0))
+    assert values.nbytes == planned.bytes
+    plain = dequantize(values, planned.kind)
+    assert math.sqrt(np.square(plain).mean() * 320) == pytest.approx(1, rel=0.45)  # powers of two
+
+
+@pytest.mark.parametrize(
+    ("name", "gigabytes"),
+    [("qwen3-moe-12", 4.36), ("deepseek-v2-lite-9", 2.83), ("gpt-oss-6", 3.11)],
+)
+def test_files_of_real_shapes_have_the_tensors_and_the_size_that_they_should(
+    name: str, gigabytes: float, tmp_path: Path
+) -> None:
+    source, target = tiny_gguf(QWEN2, tmp_path / "source.gguf"), tmp_path / "shape.gguf"
+    begin(SHAPES[name], source, target).close()
+    os.truncate(target, round(gigabytes * 1.01e9))  # zeros, which take no space
+    with closing(open_checkpoint(target)) as checkpoint:
+        check_tensors(checkpoint)
+        assert checkpoint.config.vocab_size == VOCABULARY
+    size = sum(planned.bytes for planned in SHAPES[name].tensors())
+    assert size / 1e9 == pytest.approx(gigabytes, rel=0.005)

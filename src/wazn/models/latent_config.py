@@ -90,7 +90,7 @@ def latent_from_gguf(facts: Facts, family: str) -> LatentConfig | None:
     return _checked(
         LatentConfig(
             query_rank=facts.integer("attention.q_lora_rank", "size")
-            if "attention.q_lora_rank" in values
+            if values.get("attention.q_lora_rank", 0) != 0  # llama.cpp, too, takes 0 for none
             else None,
             rank=facts.integer("attention.kv_lora_rank", "size"),
             plain=head - rotary,
