@@ -63,9 +63,8 @@ def test_a_thinking_budget_is_a_parameter(wazn: Run, monkeypatch: pytest.MonkeyP
     wazn("chat", "-p", "x", "--thinking-budget", "0")
     assert opening.llm.params[0].thinking_budget == 0
     status, _, error = wazn("chat", "-p", "x", "--thinking-budget", "-1")
-    assert (
-        status == 2 and "thinking_budget is -1; it must be a whole number of at least 0." in error
-    )
+    assert status == 2
+    assert "thinking_budget is -1; it must be a whole number of at least 0 (see" in error
 
 
 def test_an_empty_system_message_is_not_the_same_as_none(
