@@ -299,10 +299,8 @@ NB_MODULE(_core, m) {
              require(cap >= 0.0f, "a cap is no less than 0");
              p.add(Scale{x == kLogits ? kLogits : checked(p, x), factor, cap});
            })
-      .def("add",
-           [](Program& p, int in, int out) {
-             p.add(Add{checked(p, in, p.width(checked(p, out))), out});
-           })
+      .def("add", [](Program& p, int in,
+                     int out) { p.add(Add{checked(p, in, p.width(checked(p, out))), out}); })
       .def("gather",
            [](Program& p, int in, int out) {
              p.add(Gather{checked(p, in), checked(p, out, p.buffer(in).columns)});

@@ -121,8 +121,8 @@ struct Attention {
   float* partials;         // null: all parts, to out; else parts [num_rows * group][head_dim + 16]
   int64_t partial_stride;  // floats between parts
   Reach reach;
-  float softcap;       // scores become softcap * tanh(score / softcap); 0: they stay
-  const float* sinks;  // per head of the group, one more score without a value; null: none
+  float softcap;         // scores become softcap * tanh(score / softcap); 0: they stay
+  const float* sinks;    // per head of the group, one more score without a value; null: none
   const float* factors;  // per row of the task, of its scores; null: none
 };
 

@@ -12,9 +12,9 @@ namespace wazn {
 #define WAZN_LAYERS(isa) WAZN_LAYERS_(isa)
 
 const LayerKernels* WAZN_LAYERS(WAZN_ISA)() {
-  static const LayerKernels table = {append_latent, attend_latent, index_scores, pool,        clamp,
-                                     scale,         geglu,         clamped_glu,  layer_norm,
-                                     causal_conv,   unit_length,   delta_gates,  delta_rule};
+  static const LayerKernels table = {
+      append_latent, attend_latent, index_scores, pool,        clamp,       scale,     geglu,
+      clamped_glu,   layer_norm,    causal_conv,  unit_length, delta_gates, delta_rule};
   return &table;
 }
 

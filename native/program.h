@@ -171,8 +171,8 @@ struct DeltaRule {
   int64_t key_heads, value_heads, state;
   bool tiled;  // value head h reads key head h % key_heads, not h / (value_heads / key_heads)
 };
-struct Scale {  // in place: factor * x, or cap * tanh(factor * x / cap)
-  BufferId x;   // kLogits: the step's logits
+struct Scale {        // in place: factor * x, or cap * tanh(factor * x / cap)
+  BufferId x;         // kLogits: the step's logits
   float factor, cap;  // cap 0: none
 };
 struct Add {  // out += in
@@ -214,8 +214,7 @@ using Operation =
     std::variant<Embed, RmsNorm, Linear, Rope, AppendKv, Attend, MergeParts, GatedProduct, Quantize,
                  Gather, Emit, Route, ExpertsUp, ExpertsDown, AddGated, SigmoidGate, GroupedLinear,
                  AppendLatent, AttendLatent, CausalConv, UnitLength, DeltaGates, DeltaRule, Select,
-                 LayerNorm, Compress, KeepRows, Repeat, HyperWeights, Collapse, Expand,
-                 Scale, Add>;
+                 LayerNorm, Compress, KeepRows, Repeat, HyperWeights, Collapse, Expand, Scale, Add>;
 
 constexpr BufferId kLogits = -1, kNoBuffer = -2;
 
@@ -255,7 +254,8 @@ class Program {
   void copy_weights();
   void open_cache(int64_t num_pages, int64_t num_slots);
   // angles: (positions, width / 2, 2) cosines and sines of one table; must outlive the next step.
-  // factors: one for each position, of the scores of tempered attention; must outlive the next step.
+  // factors: one for each position, of the scores of tempered attention; must outlive the next
+  // step.
   void set_factors(const float* factors, int64_t num_positions);
   void set_angles(int64_t table, const float* angles, int64_t num_positions, int64_t width);
   void run(int first_segment, int last_segment, const Step& step);

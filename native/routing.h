@@ -22,9 +22,9 @@ struct Choice {
   bool sums_two = false;               // a group counts its two best scores, not its best
   float scale = 1.0f;                  // of the weights
   float least_sum = 0.0f;              // what weights are divided by, at least
-  float softcap = 0.0f;                // logits become softcap * tanh(logit / softcap); 0: they stay
-  bool by_logits = false;              // the choice goes by logits, not by scores
-  bool on_input = false;               // weights multiply what an expert reads, not what it makes
+  float softcap = 0.0f;    // logits become softcap * tanh(logit / softcap); 0: they stay
+  bool by_logits = false;  // the choice goes by logits, not by scores
+  bool on_input = false;   // weights multiply what an expert reads, not what it makes
 };
 
 // The pairs of one expert: [first, first + count).

@@ -13,6 +13,7 @@ from tests.golden.grok_files import GROK_1, GROK_2
 from tests.golden.tensors import Tensors, draw
 from tests.golden.weights import token_ids
 from tests.models.later_models import part, together, write_directory
+from wazn import LLM, Completion, SamplingParams
 from wazn.errors import BadFile, UnsupportedModel, WaznError
 from wazn.models.checkpoint import open_checkpoint
 from wazn.models.config import Config, from_gguf, from_huggingface
@@ -52,6 +53,9 @@ def test_what_grok_1_leaves_out_is_that_of_its_release() -> None:
         ({"architectures": None}, UnsupportedModel, "only Grok-2 is supported"),
         ({"embedding_multiplier_scale": None}, BadFile, "embedding_multiplier_scale is 'None'"),
         ({"output_multiplier_scale": float("nan")}, BadFile, "output_multiplier_scale is 'nan'"),
+        ({"embedding_multiplier_scale": 1e300}, BadFile, "embedding_multiplier_scale is '1e"),
+        ({"final_logit_softcapping": 1e-300}, BadFile, "final_logit_softcapping is '1e-300'"),
+        ({"output_multiplier_scale": 10**400}, BadFile, "output_multiplier_scale is '1000"),
         ({"attn_logit_softcapping": -1.0}, BadFile, "attn_logit_softcapping is '-1.0'"),
         ({"router_logit_softcapping": "high"}, BadFile, "router_logit_softcapping is 'high'"),
         ({"final_logit_softcapping": [50]}, BadFile, "final_logit_softcapping is '.50.'"),
@@ -193,3 +197,16 @@ def test_a_program_says_what_it_does(tmp_path: Path) -> None:
     ):
         assert words in program
     assert "logits *= 0.8, up to 12" in program
+
+
+def test_probabilities_are_those_of_capped_logits(tmp_path: Path) -> None:
+    folder = write_directory(GROK_2.config, GROK_2.seed, tmp_path / "model")
+    prompt = list(range(30))
+    with LLM(folder, precision="exact") as llm:
+        last = llm.logits(prompt)[-1].astype(np.float64)
+        params = SamplingParams(max_tokens=1, temperature=1.0, logprobs=3, seed=1)
+        (completion,) = llm.generate([prompt], params)
+    assert isinstance(completion, Completion) and completion.logprobs is not None
+    expected = last - np.log(np.exp(last).sum())
+    for token, logprob in completion.logprobs[0]["top"]:
+        assert logprob == pytest.approx(expected[token], abs=1e-5)

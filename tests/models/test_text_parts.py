@@ -1,5 +1,6 @@
 """Which prompt format a checkpoint gets: its own template, or the built-in one of its family."""
 
+import json
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -48,6 +49,19 @@ def test_a_template_in_the_checkpoint_comes_first(tmp_path: Path) -> None:
     parts = read_text_parts(checkpoint(tmp_path, "deepseek_v32", "{{ messages[0].content }}"))
     assert isinstance(parts.chat_template, ChatTemplate)
     assert parts.chat_template.render([{"role": "user", "content": "Hi"}]) == "Hi"
+    parts.chat_template.close()
+
+
+def test_grok_2_gets_its_format_though_its_files_name_another_family(tmp_path: Path) -> None:
+    files = checkpoint(tmp_path, "git")
+    content = json.loads((tmp_path / "tokenizer.json").read_text())
+    separator = {**content["added_tokens"][-1], "id": 129280, "content": "<|separator|>"}
+    content["added_tokens"].append(separator)
+    (tmp_path / "tokenizer.json").write_text(json.dumps(content))
+    parts = read_text_parts(files)
+    assert isinstance(parts.chat_template, ChatTemplate)
+    prompt = parts.chat_template.render([{"role": "user", "content": "Hi"}])
+    assert prompt == "Human: Hi<|separator|>\n\nAssistant:"
     parts.chat_template.close()
 
 

@@ -56,7 +56,7 @@ def draw_config(random: Random, kind: str) -> dict[str, Any]:
         "residual_moe": random.random() < 0.7,
         "router_logit_softcapping": random.choice((0.7, 30.0)),
         "final_logit_softcapping": random.choice((3.0, 50.0)),
-        "attn_temperature_len": random.choice((-1, 2, 20, 128)),
+        "attn_temperature_len": random.choice((-1, 8, 20, 128)),
         "rope_type": "original",
         "scaling_factor": 16.0,
         "original_max_position_embeddings": 32,

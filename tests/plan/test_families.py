@@ -6,6 +6,9 @@ from typing import Any
 
 import pytest
 
+from tests.golden import grok_files
+from tests.golden.catalogue import Tiny
+from tests.golden.tensors import draw
 from wazn.errors import BadFile, UnsupportedModel
 from wazn.plan.families import FAMILIES, family_name, read_shape
 from wazn.plan.formats import in_format, published_format
@@ -52,6 +55,13 @@ ADVERTISED = {
 def test_every_number_of_a_tiny_model_is_counted(name: str) -> None:
     shape = read_shape(TINY[name]["config"], name)
     assert shape.parameters == TINY[name]["parameters"] - NOT_COUNTED.get(name, 0)
+
+
+@pytest.mark.parametrize("tiny", grok_files.CATALOGUE, ids=lambda tiny: tiny.name)
+def test_every_number_of_a_tiny_grok_is_counted(tiny: Tiny) -> None:
+    """Which transformers does not have: of the golden models."""
+    shape = read_shape(tiny.config, tiny.name)
+    assert shape.parameters == sum(values.size for values in draw(tiny.config, 1).values())
 
 
 def test_every_family_has_a_tiny_model_or_shares_its_row_with_one() -> None:

@@ -132,8 +132,8 @@ def _read_huggingface(path: Path) -> ModelFacts:
         container="safetensors",
         name=_text(config.get("_name_or_path")) or path.absolute().name,
         lab=None,
-        architecture=_text(whole.get("model_type")),
-        architecture_lab=lab_of(_text(whole.get("model_type"))),
+        architecture=_architecture(whole),
+        architecture_lab=lab_of(_architecture(whole)),
         license=_license(path / "README.md"),
         quantisation=_quantisation(config.get("quantization_config")),
         parameters=parameters,
@@ -158,6 +158,14 @@ def _read_huggingface(path: Path) -> ModelFacts:
             ((info.name, info.nbytes) for info in infos), _number(config.get("num_hidden_layers"))
         ),
     )
+
+
+def _architecture(config: Mapping[str, Any]) -> str | None:
+    """The model_type, but for Grok-2, whose files state that of another model."""
+    names = config.get("architectures")
+    if config.get("model_type") == "git" and "Grok" in str(names):
+        return "grok"
+    return _text(config.get("model_type"))
 
 
 def _first_number(config: Mapping[str, Any], *keys: str) -> int | None:

@@ -7,7 +7,6 @@ unless the format itself defines one. Every value is checked: a checkpoint is ho
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -50,6 +49,7 @@ _LARGEST = {
     "context": 1 << 30,
 }
 """Far beyond any model, small enough that no sum or product of them overflows."""
+_SMALLEST = 1e-38  # of numbers that are not 0 in float32, nearly; the largest is its inverse
 
 _HEAD_SIZES = {"gpt_oss": 64, "seed_oss": 128}  # of files that do not say, by transformers
 
@@ -149,7 +149,7 @@ class Facts:
     def number(self, key: str, default: float | None = None) -> float:
         value = self.values.get(key, default)
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        if value is None or not is_number or not math.isfinite(value) or value <= 0:
+        if value is None or not is_number or not _SMALLEST < value < 1 / _SMALLEST:
             raise BadFile(f"{self.where}: {key} is {str(value)[:60]!r}, not a positive number")
         return float(value)
 

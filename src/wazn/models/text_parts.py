@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from wazn.errors import BadFile
 from wazn.models.checkpoint import Checkpoint, read_json
+from wazn.models.grok_config import SECOND as GROK_2
 from wazn.models.model import TextParts
 from wazn.text.built_in import built_in_template
 from wazn.text.chat_template import ChatTemplate
@@ -42,8 +43,10 @@ def read_text_parts(checkpoint: Checkpoint) -> TextParts:
 
 
 def _architecture(checkpoint: Checkpoint) -> str:
-    """The architecture's name as the files state it; "" if they do not."""
+    """The architecture's name as the files state it; "" if they do not. Grok-2's state another."""
     name = checkpoint.metadata.get("general.architecture" if checkpoint.is_gguf else "model_type")
+    if name == GROK_2:
+        return "grok"
     return name if isinstance(name, str) else ""
 
 
