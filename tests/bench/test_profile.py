@@ -34,6 +34,18 @@ def test_every_operation_of_a_model_is_timed_and_drawn(
     assert len(minidom.parse(str(picture)).getElementsByTagName("circle")) > 4
 
 
+@pytest.mark.parametrize("place", ["missing/roofline.svg", "."])
+def test_a_picture_that_cannot_be_written_is_said_before_anything_is_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], place: str
+) -> None:
+    picture = tmp_path / place
+    absent = tmp_path / "no-model.gguf"  # it is not even looked for
+    assert run_command(["bench", str(absent), "--profile", str(picture)]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"wazn: '{picture}' cannot be written: ") and error.count("\n") == 1
+    assert not any(tmp_path.iterdir())
+
+
 def test_a_row_is_held_against_the_nearer_bound() -> None:
     header, rows = to_table(EXAMPLE, CEILINGS)
     cells = dict(zip(header, rows[0], strict=True))

@@ -58,6 +58,15 @@ def test_thinking_is_a_variable_of_the_template(
     assert opening.llm.variables == [variables]
 
 
+def test_a_thinking_budget_is_a_parameter(wazn: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    opening = install(monkeypatch)
+    wazn("chat", "-p", "x", "--thinking-budget", "0")
+    assert opening.llm.params[0].thinking_budget == 0
+    status, _, error = wazn("chat", "-p", "x", "--thinking-budget", "-1")
+    assert status == 2
+    assert "thinking_budget is -1; it must be a whole number of at least 0 (see" in error
+
+
 def test_an_empty_system_message_is_not_the_same_as_none(
     wazn: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:

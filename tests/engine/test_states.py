@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.engine.fake_model import FakeModel
-from tests.engine.serving import engine_of, finish, prompt_of, request, tokens
+from tests.engine.serving import alone, engine_of, finish, prompt_of, request, tokens
 from wazn.engine.engine import Engine
 from wazn.engine.pages import SlotPool
 from wazn.engine.params import SamplingParams
@@ -54,3 +54,13 @@ def test_a_text_is_scored_between_steps_in_a_slot_of_its_own() -> None:
     reference = engine_of(pages=8, max_rows=16)
     reference.submit(one)
     assert tokens(increments, one.id) == tokens(finish(reference), one.id)
+
+
+def test_a_model_that_keeps_states_only_needs_no_pages() -> None:
+    engine = Engine(FakeModel(page_bytes=0, state_bytes=10), None, 1000)
+    assert engine.limits.num_pages > 0
+    asked = [request(prompt_of(100, seed=place)) for place in range(3)]
+    for one in asked:
+        engine.submit(one)
+    increments = finish(engine)
+    assert [tokens(increments, one.id) for one in asked] == [alone(one.prompt_ids) for one in asked]

@@ -19,7 +19,7 @@ from tests.native.programs import Floats
 from wazn import native
 from wazn.models import reference
 from wazn.models.attention import PLAIN, AttentionKind
-from wazn.models.reference import Cached, Integers
+from wazn.models.reference import Cached
 from wazn.weights.formats import Format, dequantize
 
 pytestmark = pytest.mark.timeout(900)  # the first test of a target compiles its kernels

@@ -263,6 +263,7 @@ def reference_model(family: str, config: dict[str, Any], seed: int) -> Any:
     """transformers' model with every parameter drawn anew, biases and tables too."""
     auto: Any = transformers
     settings = auto.AutoConfig.for_model(family, **config)
+    torch.manual_seed(seed)  # of the initial values to which some of the drawn ones are added
     model = auto.AutoModelForCausalLM.from_config(settings, attn_implementation="eager")
     generator = torch.Generator().manual_seed(seed)
 

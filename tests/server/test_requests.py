@@ -34,6 +34,20 @@ def fault(**fields: Any) -> tuple[str, str | None, str]:
     return str(caught.value), kind.param, kind.code
 
 
+@pytest.mark.parametrize(
+    "field", ["thinking_token_budget", "thinking_budget", "thinking_budget_tokens"]
+)
+@pytest.mark.parametrize("budget", [0, 512])
+def test_a_thinking_budget_has_the_names_that_others_gave_it(field: str, budget: int) -> None:
+    chat, ignored = parse(**{field: budget})
+    assert chat.sampling_params() == SamplingParams(thinking_budget=budget) and not ignored
+
+
+def test_equal_thinking_budgets_do_not_contradict() -> None:
+    chat, _ = parse(thinking_budget=3, thinking_token_budget=3)
+    assert chat.sampling_params().thinking_budget == 3
+
+
 def test_every_sampling_field_reaches_the_engine() -> None:
     given_fields: dict[str, Any] = dict(
         temperature=0.5,
@@ -173,6 +187,11 @@ def test_a_lenient_server_lists_unknown_fields_instead() -> None:
         ({"max_tokens": 0}, "max_tokens"),
         ({"max_completion_tokens": 10**30}, "max_completion_tokens"),
         ({"max_tokens": 1, "max_completion_tokens": 2}, "max_tokens"),
+        ({"thinking_token_budget": -1}, "thinking_token_budget"),
+        ({"thinking_budget": "8"}, "thinking_budget"),
+        ({"thinking_budget_tokens": True}, "thinking_budget_tokens"),
+        ({"thinking_token_budget": 2**63}, "thinking_token_budget"),
+        ({"thinking_budget": 0, "thinking_token_budget": 1}, "thinking_token_budget"),
         ({"min_tokens": -1}, "min_tokens"),
         ({"seed": 2**64}, "seed"),
         ({"stop": ["a", 1]}, "stop[1]"),

@@ -110,7 +110,9 @@ def _bench(
 def _profile(model: str, options: BenchOptions, picture: Path, as_json: bool) -> None:
     from wazn.bench.profile import profile, to_object, to_table
     from wazn.bench.roofline import draw
+    from wazn.cli.output_file import check_writable
 
+    check_writable(picture)
     session = _session(model, options)
     profiled = profile(
         session.path, session.threads, session.plan.tasks, print_note, session.weights

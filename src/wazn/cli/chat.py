@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,6 +23,7 @@ from wazn.weights.catalog import DEFAULT_ALIAS
 if TYPE_CHECKING:
     from wazn.cli.conversation import Conversation
     from wazn.engine.llm import LLM
+    from wazn.engine.params import SamplingParams
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,10 @@ class ChatOptions:
             "--thinking/--no-thinking", help="For models that can do both: think first, or not."
         ),
     ] = None
+    thinking_budget: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="End the thinking after so many tokens, and answer."),
+    ] = None
     tools: Annotated[
         Path | None,
         typer.Option(
@@ -50,6 +55,13 @@ class ChatOptions:
         ),
     ] = None
     json: JSONFlag = False
+
+    def with_budget(self, params: SamplingParams) -> SamplingParams:
+        """The parameters with the budget of thinking; a usage error for one that is none."""
+        try:
+            return replace(params, thinking_budget=self.thinking_budget)
+        except BadRequest as error:
+            raise typer.BadParameter(str(error)) from None
 
     def template_variables(self, llm: LLM) -> dict[str, Any]:
         """What is handed to the chat template besides the messages."""
@@ -75,7 +87,7 @@ def chat(asked: ChatOptions, sampling: SamplingOptions, engine: EngineOptions) -
 
     if " " in asked.model and not Path(asked.model).exists():
         raise BadRequest(f"'{asked.model}' is no model; a prompt goes after -p: wazn chat -p TEXT.")
-    conversation = Conversation(asked.model, sampling.to_params())
+    conversation = Conversation(asked.model, asked.with_budget(sampling.to_params()))
     if asked.system is not None:
         conversation.set_system(read_argument("--system", asked.system))
     # A person at the keyboard without -p wants to talk; everyone else wants one answer.

@@ -46,6 +46,7 @@ def report(
       wazn report who-leads.html --as-of 2025-10-31 --lang ar
     """
     import wazn
+    from wazn.cli.output_file import check_writable
     from wazn.settings import load_settings
     from wazn.weigh.folders import Folders
     from wazn.weigh.lens import choose, load_lenses
@@ -55,6 +56,7 @@ def report(
     from wazn.weigh.weighing import Question, weigh
     from wazn.weigh.words import Words
 
+    check_writable(output)
     store = Folders(load_settings().home).store
     facts = load_facts(options.facts)
     question = Question(options.as_of or date.today(), choose(load_lenses(), options.lens or []))

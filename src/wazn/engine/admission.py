@@ -149,13 +149,14 @@ def measure(model: ServedModel, context: int | None, memory_bytes: int | None) -
             f"the smallest piece of this model's KV cache takes {model.page_bytes / MIB:.1f} MiB "
             f"({PAGE} tokens). Start with more memory= (--memory)."
         )
-    # More than every row of a step in a sequence of its own, each of full length, has no use.
-    useful_pages = model.max_rows * pages_for(context)
+    # More than every row of a step in a sequence of its own, each of full length, has no use. Pages
+    # take no memory where all layers have states only.
+    num_pages = model.max_rows * pages_for(context)
     return Limits(
         vocab_size=model.config.vocab_size,
         context=context,
         model_context=model_context,
-        num_pages=min(budget // model.page_bytes, useful_pages),
+        num_pages=min(budget // model.page_bytes, num_pages) if model.page_bytes else num_pages,
         page_bytes=model.page_bytes,
         num_slots=num_slots,
     )

@@ -71,6 +71,7 @@ class Engine:
         params = request.params
         prompt_ids = self.limits.check_ids(request.prompt_ids)
         self.limits.check_params(params)
+        self.writers.check(request)
         own_stops = frozenset() if params.ignore_eos else self._model.stop_ids
         stop_ids = self.limits.known(own_stops.union(params.stop_token_ids or ()))
         self.limits.check_stops(stop_ids, params.min_tokens)
@@ -97,7 +98,8 @@ class Engine:
         if request.id in self._open:
             raise BadRequest(f"request id {request.id!r} is already being served.")
         self._open[request.id] = [
-            Sequence(plan, index, self.writers.open(request)) for index in range(request.params.n)
+            Sequence(plan, index, self.writers.open(request), self.writers.budget(request))
+            for index in range(request.params.n)
         ]
         for sequence in self._open[request.id]:
             self._scheduler.add(sequence)
@@ -142,12 +144,11 @@ class Engine:
             for sequence in list(self._open[request_id])
         ]
 
-    def _extend(self, sequence: Sequence, choice: Choice) -> Increment:
-        """Append the token that was chosen for a sequence."""
+    def _extend(self, sequence: Sequence, drawn: Choice) -> Increment:
+        """Append the next token of a sequence."""
         plan = sequence.plan
-        token_id = choice.token_id
-        scores = None if choice.scores is None else (choice.scores,)
-        sequence.append(token_id)
+        token_id, token_scores = sequence.append(drawn)
+        scores = None if token_scores is None else (token_scores,)
         piece = Piece() if token_id in plan.stop_ids else sequence.writer.push(token_id)
         increment = Increment(
             plan.request.id,

@@ -24,7 +24,7 @@ from wazn.engine.request import Completion, Request
 from wazn.engine.runner import Runner
 from wazn.engine.sinks import Gathering, Stream
 from wazn.errors import BadRequest
-from wazn.text.families import thinking_variables
+from wazn.text.families import budget_variables, thinking_variables
 from wazn.text.tools import Tool, check_tools, schemas_of
 
 if TYPE_CHECKING:
@@ -134,8 +134,9 @@ class LLM:
 
         ``tools``: functions in OpenAI's shape that the model may call; its calls are the answer's
         ``tool_calls``. A list of Completions with ``n`` above 1, an iterator of Increments with
-        ``stream=True``; other keywords are variables of the template. BadRequest if the model has
-        no template, or one that cannot call tools.
+        ``stream=True``; other keywords are variables of the template, and come before what a
+        thinking budget tells it. BadRequest if the model has no template, or one that cannot call
+        tools.
         """
         if tools is not None:
             template_variables["tools"] = tools
@@ -167,9 +168,8 @@ class LLM:
 
         Their name is each family's own. BadRequest when this model cannot be switched.
         """
-        template = self.model.chat_template
-        sources = "" if template is None else "\n".join(template.sources.values())
-        return thinking_variables(self.engine.writers.family, sources, on=on)
+        writers = self.engine.writers
+        return thinking_variables(writers.family, writers.template_source, on=on)
 
     def logits(self, token_ids: Sequence[int]) -> NDArray[np.float32]:
         """Next-token logits after each of the tokens, (len(token_ids), vocab)."""
@@ -250,9 +250,12 @@ class LLM:
         template = self.model.chat_template
         if template is None:
             raise BadRequest("this model came without a chat template; give it a prompt as text.")
-        variables = {"add_generation_prompt": True, **template_variables}
-        prompt = template.prompt(messages, **variables)
-        family = self.engine.writers.family
+        writers = self.engine.writers
+        family = writers.family
+        variables: dict[str, Any] = {"add_generation_prompt": True}
+        if params.thinking_budget is not None:
+            variables |= budget_variables(family, writers.template_source, params.thinking_budget)
+        prompt = template.prompt(messages, **{**variables, **template_variables})
         tools = schemas_of(check_tools(template_variables.get("tools")))
         if tools and not family.can_call:
             raise BadRequest(

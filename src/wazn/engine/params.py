@@ -42,6 +42,8 @@ class SamplingParams:
     text. ``ignore_eos`` makes the model's own stop ids ordinary; ``stop_token_ids`` still stop.
     ``logprobs=k``: each token's log probability and the ``k`` most likely ones (0 to 20). ``n``
     answers are drawn from streams derived from (seed, 0 … n-1): the first is what ``n=1`` gives.
+    ``thinking_budget``: tokens a conversation's answer may think; then its family's ending is
+    written for it, and it goes on with the answer. Tokens so forced have no log probability.
     """
 
     max_tokens: int | None = None
@@ -61,6 +63,7 @@ class SamplingParams:
     ignore_eos: bool = False
     logprobs: int | None = None
     n: int = 1
+    thinking_budget: int | None = None
 
     def __post_init__(self) -> None:
         _check_int("max_tokens", self.max_tokens, 1, None)
@@ -80,6 +83,7 @@ class SamplingParams:
             _refuse("ignore_eos", self.ignore_eos, "True or False")
         _check_int("logprobs", self.logprobs, 0, MAX_LOGPROBS)
         _check_int("n", self.n, 1, MAX_COMPLETIONS, required=True)
+        _check_int("thinking_budget", self.thinking_budget, 0, None)
         object.__setattr__(self, "stop", _stop_strings(self.stop))
         object.__setattr__(self, "stop_token_ids", _token_ids(self.stop_token_ids))
         object.__setattr__(self, "logit_bias", _biases(self.logit_bias))

@@ -15,14 +15,20 @@ from wazn.engine.growing import GrowingArray
 from wazn.engine.output import TextWriter
 from wazn.engine.plan import Plan
 from wazn.engine.request import Usage
-from wazn.engine.sampler import sampling_state
+from wazn.engine.sampler import Choice, sampling_state
+from wazn.engine.thinking_budget import ThinkingBudget
 from wazn.models.batch import PAGE
 
 
 class Sequence:
-    """Completion ``index`` of a request; ``writer`` turns its tokens into text."""
+    """Completion ``index`` of a request; ``writer`` turns its tokens into text.
 
-    def __init__(self, plan: Plan, index: int, writer: TextWriter) -> None:
+    ``budget``: what ends its thinking.
+    """
+
+    def __init__(
+        self, plan: Plan, index: int, writer: TextWriter, budget: ThinkingBudget | None = None
+    ) -> None:
         self.plan = plan
         self.index = index
         self.tokens = GrowingArray(plan.prompt_ids)
@@ -31,6 +37,7 @@ class Sequence:
         self._pages = GrowingArray(np.empty(0, dtype=np.int32))
         self.sampling = sampling_state(plan, index)
         self.writer = writer
+        self._budget = budget
         self._submitted = perf_counter()
         self._started: float | None = None
         self._first_token: float | None = None
@@ -70,12 +77,16 @@ class Sequence:
         if self._started is None:
             self._started = perf_counter()
 
-    def append(self, token_id: int) -> None:
-        """Add a token of the answer."""
+    def append(self, drawn: Choice) -> Choice:
+        """Add a token of the answer: the one drawn, or what its thinking budget forces instead."""
         if self._first_token is None:
             self._first_token = perf_counter()
-        self.tokens.append(token_id)
-        self.sampling.observe(token_id)
+        if self._budget is not None:
+            token_id, is_forced = self._budget.take(drawn.token_id)
+            drawn = Choice(token_id, None) if is_forced else drawn
+        self.tokens.append(drawn.token_id)
+        self.sampling.observe(drawn.token_id)
+        return drawn
 
     def usage(self) -> Usage:
         """What the completion took up to now."""

@@ -88,7 +88,8 @@ def experts_from_huggingface(facts: Facts) -> ExpertConfig | None:
     if values.get("model_type") == "llama4_text":
         return _checked(_llama4(facts), facts.where)
     if is_grok(facts):
-        return _checked(_grok(facts, key), facts.where)
+        widths = "moe_intermediate_size", "intermediate_size"
+        return _checked(_grok(facts, key, "num_experts_per_tok", widths), facts.where)
     if values.get("mlp_only_layers") or values.get("decoder_sparse_step", 1) != 1:
         raise UnsupportedModel(
             f"{facts.where}: layers without experts among layers with them (mlp_only_layers, "
@@ -162,15 +163,15 @@ def _ernie(facts: Facts) -> ExpertConfig:
     )
 
 
-def _grok(facts: Facts, key: str) -> ExpertConfig:
-    """Grok's: of a softmax over all experts, whose products may have a cap."""
-    has_width = facts.values.get("moe_intermediate_size") is not None
+def _grok(facts: Facts, count: str, per_token: str, widths: tuple[str, str]) -> ExpertConfig:
+    """Grok's, from values of these names: of a softmax over all experts, whose products may have a
+    cap. Where a file does not state the first of the widths, experts have that of the second.
+    """
+    width = widths[0] if facts.values.get(widths[0]) is not None else widths[1]
     return ExpertConfig(
-        count=facts.integer(key, "experts"),
-        per_token=facts.integer("num_experts_per_tok", "experts"),
-        intermediate_size=facts.integer(
-            "moe_intermediate_size" if has_width else "intermediate_size", "size"
-        ),
+        count=facts.integer(count, "experts"),
+        per_token=facts.integer(per_token, "experts"),
+        intermediate_size=facts.integer(width, "size"),
         normalize=False,
         softcap=router_cap(facts),
     )
@@ -201,7 +202,9 @@ def experts_from_gguf(facts: Facts, family: str) -> ExpertConfig | None:
     if not values.get("expert_count"):
         return None
     if family == GROK_GGUF:
-        return _checked(_grok_gguf(facts), facts.where)
+        widths = "expert_feed_forward_length", "feed_forward_length"
+        experts = _grok(facts, "expert_count", "expert_used_count", widths)
+        return _checked(experts, facts.where)
     if family == "llama4":
         return _checked(_llama4_gguf(facts), facts.where)
     is_ernie = family == "ernie4_5-moe"
@@ -230,20 +233,6 @@ def experts_from_gguf(facts: Facts, family: str) -> ExpertConfig | None:
             limit=GPT_LIMIT if family == "gpt-oss" else 0.0,
         ),
         facts.where,
-    )
-
-
-def _grok_gguf(facts: Facts) -> ExpertConfig:
-    """Experts of older files are as wide as the ordinary network is said to be."""
-    has_width = "expert_feed_forward_length" in facts.values
-    return ExpertConfig(
-        count=facts.integer("expert_count", "experts"),
-        per_token=facts.integer("expert_used_count", "experts"),
-        intermediate_size=facts.integer(
-            "expert_feed_forward_length" if has_width else "feed_forward_length", "size"
-        ),
-        normalize=False,
-        softcap=router_cap(facts),
     )
 
 

@@ -30,7 +30,7 @@ def windows_from_huggingface(facts: Facts) -> Windows:
         return _of_kinds(facts, _alternating(facts.integer("num_hidden_layers", "layers")))
     if family == "mistral":
         return _of_all(facts)
-    is_used = bool(facts.values.get("use_sliding_window"))
+    is_used = facts.flag("use_sliding_window", False)
     if family not in _QWEN:
         if is_used and facts.values.get("sliding_window"):
             raise UnsupportedModel(

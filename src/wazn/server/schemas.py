@@ -7,7 +7,7 @@ prompt fits is for the worker to say.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any
 
 import msgspec
@@ -43,6 +43,7 @@ _SAME_NAME = (
     *("presence_penalty", "frequency_penalty", "logit_bias", "seed", "stop", "stop_token_ids"),
     *("min_tokens", "ignore_eos", "n"),
 )
+_THINKING_BUDGETS = ("thinking_token_budget", "thinking_budget", "thinking_budget_tokens")
 
 Int64 = Annotated[int, Field(ge=-(2**63), le=2**63 - 1)]  # what a message to the worker can hold
 
@@ -161,6 +162,10 @@ class ChatCompletionRequest(_Strict):
     ignore_eos: bool | None = None
     stop_token_ids: Annotated[list[Int64], Field(max_length=MAX_STOP_TOKEN_IDS)] | None = None
     chat_template_kwargs: Annotated[dict[str, Any], AfterValidator(_can_travel)] | None = None
+    # the same under the names of vLLM, of Qwen's services and of llama.cpp
+    thinking_token_budget: Annotated[Int64, Field(ge=0)] | None = None
+    thinking_budget: Annotated[Int64, Field(ge=0)] | None = None
+    thinking_budget_tokens: Annotated[Int64, Field(ge=0)] | None = None
 
     @property
     def includes_usage(self) -> bool:
@@ -169,12 +174,12 @@ class ChatCompletionRequest(_Strict):
 
     def sampling_params(self) -> SamplingParams:
         """The parameters for the engine; BadRequest or RequestRefused naming a field."""
-        given = {name: getattr(self, name) for name in _SAME_NAME}
-        values = {name: value for name, value in given.items() if value is not None}
+        values = _given(self, _SAME_NAME)
         if self.logprobs:
             values["logprobs"] = self.top_logprobs or 0
         return SamplingParams(
             max_tokens=self.max_completion_tokens or self.max_tokens,
+            thinking_budget=next(iter(_given(self, _THINKING_BUDGETS).values()), None),
             **values,
         )
 
@@ -208,12 +213,19 @@ def _extras(chat: ChatCompletionRequest) -> Iterator[tuple[dict[str, Any], Place
         yield chat.stream_options.model_extra or {}, STREAM_OPTIONS, "stream_options."
 
 
+def _given(chat: ChatCompletionRequest, names: Sequence[str]) -> dict[str, Any]:
+    """The fields among these that say something."""
+    values = {name: getattr(chat, name) for name in names}
+    return {name: value for name, value in values.items() if value is not None}
+
+
 def _check_pairs(chat: ChatCompletionRequest) -> None:
-    limits = {chat.max_tokens, chat.max_completion_tokens} - {None}
-    if len(limits) > 1:
-        raise refused(
-            "max_tokens", "and max_completion_tokens differ; give one of them", "invalid_value"
-        )
+    for names in (("max_tokens", "max_completion_tokens"), _THINKING_BUDGETS):
+        given = _given(chat, names)
+        if len(set(given.values())) > 1:
+            others = " and ".join([*given][1:])
+            first = next(iter(given))
+            raise refused(first, f"and {others} differ; give one of them", "invalid_value")
     if chat.top_logprobs is not None and not chat.logprobs:
         raise refused("top_logprobs", 'needs "logprobs": true', "invalid_value")
     if chat.stream_options is not None and not chat.stream:

@@ -123,6 +123,18 @@ def thinking_variables(family: Family, template: str, *, on: bool) -> dict[str, 
     return {} if on else {family.switch: 0}  # without a budget it thinks as long as it wants
 
 
+def budget_variables(family: Family, template: str, budget: int) -> dict[str, Any]:
+    """What tells this template of a thinking budget in tokens; nothing if it has no such variable.
+
+    Where thinking can only be switched, a budget of 0 switches it off.
+    """
+    if not family.switch or not re.search(rf"\b{family.switch}\b", template):
+        return {}
+    if family.switch_takes == "budget":
+        return {family.switch: budget}
+    return {} if budget else {family.switch: False}
+
+
 ANSWER_MARKERS = frozenset().union(
     *(style.markers for style in STYLES),
     *(row.markers for row in FAMILIES if not row.is_harmony),

@@ -10,11 +10,15 @@ from wazn.text.tokenizer import Tokenizer
 
 @dataclass(frozen=True, slots=True)
 class ReasoningStyle:
-    """How one group of families marks its thinking; no markers, no thinking."""
+    """How one group of families marks its thinking; no markers, no thinking.
+
+    ``breaks``: what stands before the closing marker and after it, where a line is ended for it.
+    """
 
     name: str
     open: str = ""
     close: str = ""
+    breaks: tuple[str, str] = ("", "")
 
     @property
     def markers(self) -> tuple[str, ...]:
@@ -26,8 +30,8 @@ class ReasoningStyle:
         return bool(self.open) and prompt.rstrip().endswith(self.open)
 
 
-THINK = ReasoningStyle("think", "<think>", "</think>")  # Qwen3, DeepSeek R1 and later, QwQ, ERNIE
-SEED = ReasoningStyle("seed", "<seed:think>", "</seed:think>")  # Seed-OSS
+THINK = ReasoningStyle("think", "<think>", "</think>", ("\n", "\n\n"))  # Qwen3, R1, QwQ, ERNIE
+SEED = ReasoningStyle("seed", "<seed:think>", "</seed:think>", ("\n", ""))  # Seed-OSS
 BRACKETS = ReasoningStyle("brackets", "[THINK]", "[/THINK]")  # Magistral, Ministral 3
 NONE = ReasoningStyle("none")
 STYLES = (SEED, BRACKETS, THINK, NONE)
