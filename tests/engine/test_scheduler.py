@@ -7,6 +7,7 @@ from wazn.engine.defaults import Sampling
 from wazn.engine.output import TextWriter
 from wazn.engine.pages import PagePool
 from wazn.engine.plan import Plan
+from wazn.engine.sampler import Choice
 from wazn.engine.scheduler import Scheduler
 from wazn.engine.sequence import Sequence
 from wazn.models.batch import PAGE
@@ -25,7 +26,7 @@ def step(scheduler: Scheduler) -> dict[Sequence, int]:
     for part in slices:
         part.sequence.num_cached += part.num_rows
         if not part.sequence.num_pending:
-            part.sequence.append(1)
+            part.sequence.append(Choice(1, None))
     return {part.sequence: part.num_rows for part in slices}
 
 

@@ -10,6 +10,7 @@ from tests.golden.build import tiny_directory
 from tests.golden.catalogue import FOLDER, LLAMA, QWEN3
 from wazn.engine.llm import LLM
 from wazn.engine.params import SamplingParams
+from wazn.engine.request import Completion
 from wazn.errors import BadRequest
 
 QUESTION = [{"role": "user", "content": "What is the capital of France?"}]
@@ -31,10 +32,16 @@ def llm(folder: Path) -> Iterator[LLM]:
         yield llm
 
 
+def answer_of(llm: LLM, params: SamplingParams, **variables: bool) -> Completion:
+    answer = llm.chat(QUESTION, params, **variables)
+    assert isinstance(answer, Completion)
+    return answer
+
+
 def test_thinking_is_cut_and_the_model_goes_on_from_there(llm: LLM) -> None:
     free = SamplingParams(temperature=0, max_tokens=BUDGET, ignore_eos=True)
-    thought = llm.chat(QUESTION, free, enable_thinking=True).token_ids
-    answer = llm.chat(QUESTION, CUT, enable_thinking=True)
+    thought = answer_of(llm, free, enable_thinking=True).token_ids
+    answer = answer_of(llm, CUT, enable_thinking=True)
     ending = llm.tokenizer.encode("\n</think>\n\n")
     assert answer.token_ids[:BUDGET] == thought
     cut_at = BUDGET + len(ending)
@@ -50,7 +57,7 @@ def test_thinking_is_cut_and_the_model_goes_on_from_there(llm: LLM) -> None:
 
 
 def test_company_changes_no_token_and_streaming_shows_the_same(llm: LLM) -> None:
-    alone = llm.chat(QUESTION, CUT, enable_thinking=True)
+    alone = answer_of(llm, CUT, enable_thinking=True)
     streams = [
         llm.chat(QUESTION, CUT, stream=True, enable_thinking=True),
         llm.chat([*QUESTION, *QUESTION], CUT, stream=True, enable_thinking=True),
@@ -65,9 +72,9 @@ def test_company_changes_no_token_and_streaming_shows_the_same(llm: LLM) -> None
 def test_no_budget_at_all_is_told_to_the_template(llm: LLM) -> None:
     none = SamplingParams(temperature=0, max_tokens=5, thinking_budget=0)
     switched = SamplingParams(temperature=0, max_tokens=5)
-    expected = llm.chat(QUESTION, switched, enable_thinking=False)
-    assert llm.chat(QUESTION, none).token_ids == expected.token_ids
-    cut = llm.chat(QUESTION, none, enable_thinking=True)
+    expected = answer_of(llm, switched, enable_thinking=False)
+    assert answer_of(llm, none).token_ids == expected.token_ids
+    cut = answer_of(llm, none, enable_thinking=True)
     assert cut.token_ids[:3] == llm.tokenizer.encode("\n</think>\n\n")[:3] and not cut.reasoning
 
 

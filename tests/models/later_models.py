@@ -125,6 +125,18 @@ def part(model: Model, ids: list[int], start: int, stop: int, slot: int = 0) -> 
     return model.forward(batch).copy()
 
 
+def check_any_arrival(model: Model, sequences: list[list[int]]) -> list[Floats]:
+    """Logits of sequences one by one, each as a whole and row by row to the same bits; the same as
+    of all of them in steps that mix their slices."""
+    mixed = together(model, sequences, np.random.default_rng(1))
+    wholes = [part(model, ids, 0, len(ids), slot=7) for ids in sequences]
+    for ids, logits, whole in zip(sequences, mixed, wholes, strict=True):
+        np.testing.assert_array_equal(logits, whole)
+        steps = [part(model, ids, p, p + 1, slot=6) for p in range(len(ids))]
+        np.testing.assert_array_equal(np.concatenate(steps), whole)
+    return wholes
+
+
 def together(model: Model, sequences: list[list[int]], rng: np.random.Generator) -> list[Floats]:
     """Logits of several sequences in steps that mix slices of them, in slots of any order."""
     slots = rng.permutation(len(sequences)).astype(np.int32)

@@ -12,7 +12,7 @@ from tests.golden.build import tiny_gguf, write_safetensors
 from tests.golden.llama4_files import LLAMA4, LLAMA4_LONG
 from tests.golden.tensors import draw
 from tests.golden.weights import token_ids
-from tests.models.later_models import part, together, write_directory
+from tests.models.later_models import check_any_arrival, part, write_directory
 from wazn.errors import BadFile, UnsupportedModel, WaznError
 from wazn.models.checkpoint import open_checkpoint
 from wazn.models.config import Config, from_gguf, from_huggingface
@@ -106,12 +106,7 @@ def test_chunks_give_the_same_bits_however_rows_arrive(tmp_path: Path) -> None:
         model = load_model(folder, precision=precision, threads=2)
         model.open_cache(64, 8)
         sequences = [token_ids(f"chunks/{length}", length, 311) for length in (5, 110, 64)]
-        mixed = together(model, sequences, np.random.default_rng(1))
-        for ids, logits in zip(sequences, mixed, strict=True):
-            whole = part(model, ids, 0, len(ids), slot=7)
-            np.testing.assert_array_equal(logits, whole)
-            steps = [part(model, ids, p, p + 1, slot=6) for p in range(len(ids))]
-            np.testing.assert_array_equal(np.concatenate(steps), whole)
+        check_any_arrival(model, sequences)
 
 
 def test_the_text_part_of_a_model_that_sees_is_the_model(tmp_path: Path) -> None:

@@ -39,7 +39,8 @@ def fault(**fields: Any) -> tuple[str, str | None, str]:
 )
 @pytest.mark.parametrize("budget", [0, 512])
 def test_a_thinking_budget_has_the_names_that_others_gave_it(field: str, budget: int) -> None:
-    chat, ignored = parse(**{field: budget})
+    given_budget: dict[str, Any] = {field: budget}
+    chat, ignored = parse(**given_budget)
     assert chat.sampling_params() == SamplingParams(thinking_budget=budget) and not ignored
 
 
