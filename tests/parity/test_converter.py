@@ -42,10 +42,11 @@ sys.argv = [script, *sys.argv[2:]]
 runpy.run_path(script, run_name="__main__")
 """
 # llama.cpp has values of linear attention as large as keys, V2 without groups (it scores them as
-# V3 does), and a query that is not compressed in models of 26 or 27 layers only. It rounds the range of yarn, which gpt-oss does not.
-# Of ERNIE it takes for granted that every layer after the first ones has experts, and that shared
-# ones are together as wide as an ordinary network divided by the KV heads. Grok's experts get
-# weights that sum to 1, routers no cap, attention no temperature; a head is hidden / heads.
+# V3 does), queries that are not compressed in models of 26 or 27 layers only, and index heads of a
+# multiple of 64. It rounds the range of yarn, which gpt-oss does not. Of ERNIE it takes for granted
+# that every layer after the first ones has experts, and that shared ones are together as wide as
+# an ordinary network divided by the KV heads. Grok's experts get weights that sum to 1, routers no
+# cap, attention no temperature; a head is hidden / heads.
 SAME_MATHS: dict[str, dict[str, Any]] = {
     "llama": {},
     "llama_tied": {},
