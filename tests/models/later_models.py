@@ -1,7 +1,7 @@
 """The later families in sizes that blocks of 32 divide, in 4 bits: files in Q4_0 or directories."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -47,17 +47,29 @@ def wide(tiny: Tiny) -> Tiny:
     return replace(tiny, config={**tiny.config, **wider, "tie_word_embeddings": False})
 
 
+def wild(tiny: Tiny) -> Tensors:
+    """Weights as the golden files have them."""
+    return draw(tiny.config, tiny.seed)
+
+
 def calm(tiny: Tiny) -> Tensors:
     """Weights of which no layer outshouts the residual, as in trained models.
 
     Golden weights are wilder, so that every feature shows: there, a choice of experts that falls
     otherwise turns the answer around.
     """
-    ends = ("o_proj.weight", "down_proj.weight", "out_proj.weight", "experts.down_proj")
-    tensors = draw(tiny.config, tiny.seed)
+    ends: tuple[str, ...] = (
+        "o_proj.weight",
+        "down_proj.weight",
+        "out_proj.weight",
+        "experts.down_proj",
+    )
+    tensors = wild(tiny)
     if tiny.config["model_type"] in grok_files.TYPES:  # whose norms behind each part calm it
         return tensors
-    tensors["model.embed_tokens.weight"] *= np.float32(4)
+    if tiny.config["model_type"] == "deepseek_v4":
+        ends = ("attn.wo_b.weight", ".w2.weight")
+    tensors[next(name for name in tensors if "embed" in name)] *= np.float32(4)
     return {n: x / np.float32(6) if n.endswith(ends) else x for n, x in tensors.items()}
 
 
@@ -68,24 +80,26 @@ MODELS = {
 }
 
 
-def load_q4(tiny: Tiny, folder: Path, **options: Any) -> Model:
+def load_q4(
+    tiny: Tiny, folder: Path, spread: Callable[[Tiny], Tensors] = calm, **options: Any
+) -> Model:
     """The model in 4 bits: from a GGUF file, or where none states it, rounded when it is loaded."""
-    if converted.is_converted(tiny.config):
-        return load_model(write_q4(tiny, folder / "model.gguf"), **options)
+    if converted.is_converted(tiny.config) and converted.has_gguf(tiny.config):
+        return load_model(write_q4(tiny, folder / "model.gguf", spread(tiny)), **options)
     path = folder / "model"
     if not path.exists():
-        write_tensors(tiny.config, calm(tiny), path)
+        write_tensors(tiny.config, spread(tiny), path)
     return load_model(path, weights="q4", **options)
 
 
-def write_q4(tiny: Tiny, path: Path) -> Path:
+def write_q4(tiny: Tiny, path: Path, weights: Tensors) -> Path:
     """A GGUF file whose matrices are Q4_0 where their rows are whole blocks, without vocabulary."""
     config = tiny.config
     writer = converted.new_writer(config, path)
-    tensors = converted.converted(config, stack_experts(calm(tiny)))
+    tensors = converted.converted(config, stack_experts(weights))
     for name, values in tensors.items():
         is_small = values.ndim < 2 or values.shape[-1] % 32 or "ffn_gate_inp" in name
-        is_small = is_small or not name.endswith(".weight")
+        is_small |= "indexer.proj" in name or not name.endswith(".weight")
         if is_small:
             writer.add_tensor(name, values)
         else:

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.models.later_models import MODELS, Floats, load_q4, part, together, write_directory
+from tests.models.divergence import mean_divergence, tokens
+from tests.models.later_models import MODELS, load_q4, part, together, write_directory
 from wazn.models.load import load_model
 from wazn.models.model import Model
 
-VOCAB = 311
 DIVERGENCE = 0.02  # nat, mean over positions
 
 
@@ -26,25 +26,9 @@ def models(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     return loaded
 
 
-def tokens(seed: int, length: int) -> list[int]:
-    ids: list[int] = np.random.default_rng(seed).integers(0, VOCAB, length).tolist()
-    return ids
-
-
-def log_softmax(logits: Floats) -> Floats:
-    shifted = logits - logits.max(axis=1, keepdims=True)
-    result: Floats = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    return result
-
-
 def test_fast_is_close_to_exact(models: list[Model]) -> None:
     exact, fast, _ = models
-    divergences = []
-    for seed in range(1, 4):
-        ids = tokens(seed, 170)
-        expected, found = (log_softmax(part(model, ids, 0, 170)) for model in (exact, fast))
-        divergences.append((np.exp(expected) * (expected - found)).sum(axis=1))
-    assert np.mean(divergences) < DIVERGENCE
+    assert mean_divergence(exact, fast) < DIVERGENCE
 
 
 @given(seed=st.integers(0, 2**32 - 1))

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from gguf import GGMLQuantizationType, GGUFReader
 
-from tests.golden import converted, gpt_oss_files, later_families, window_families
+from tests.golden import catalogue, converted, gpt_oss_files, later_families, window_families
 from tests.golden.build import stack_experts, tiny_directory, write_safetensors
 from tests.golden.catalogue import FOLDER, Tiny
 from tests.golden.tensors import draw
@@ -32,21 +32,32 @@ DRIVER = """
 import runpy, sys
 sys.path[:0] = [sys.argv[1], sys.argv[1] + "/gguf-py"]
 from conversion.base import TextModel
+from conversion.deepseek import DeepseekV32Model
 from conversion.ernie import Ernie4_5Model
 TextModel.get_vocab_base_pre = lambda self, tokenizer: "qwen2"
-Ernie4_5Model.set_vocab = TextModel._set_vocab_gpt2  # the tiny vocabularies are such
+TextModel._set_vocab_sentencepiece = TextModel._set_vocab_gpt2  # the tiny vocabularies are such
+Ernie4_5Model.set_vocab = DeepseekV32Model.set_vocab = TextModel._set_vocab_gpt2
 script = sys.argv[1] + "/convert_hf_to_gguf.py"
 sys.argv = [script, *sys.argv[2:]]
 runpy.run_path(script, run_name="__main__")
 """
 # llama.cpp has values of linear attention as large as keys, V2 without groups (it scores them as
-# V3 does) and always with a compressed query. It rounds the range of yarn, which gpt-oss does not.
-# Of ERNIE it takes for granted that every layer after the first ones has experts, and that shared
-# ones are together as wide as an ordinary network divided by the KV heads. Grok's experts get
-# weights that sum to 1, routers no cap, attention no temperature; a head is hidden / heads.
+# V3 does), queries that are not compressed in models of 26 or 27 layers only, and index heads of a
+# multiple of 64. It rounds the range of yarn, which gpt-oss does not. Of ERNIE it takes for granted
+# that every layer after the first ones has experts, and that shared ones are together as wide as
+# an ordinary network divided by the KV heads. Grok's experts get weights that sum to 1, routers no
+# cap, attention no temperature; a head is hidden / heads.
 SAME_MATHS: dict[str, dict[str, Any]] = {
+    "llama": {},
+    "llama_tied": {},
+    "qwen2": {},
+    "qwen3": {},
+    "qwen2_moe": {},
+    "qwen3_moe": {},
     "deepseek_v2": {"topk_method": "greedy", "n_group": 1, "topk_group": 1},
+    "deepseek_v2_lite": {"num_hidden_layers": 27},
     "deepseek_v3": {},
+    "deepseek_v32": {"index_head_dim": 64},
     "qwen3_next": {"linear_key_head_dim": 16},
     "qwen3_5": {"linear_key_head_dim": 16},
     "qwen3_5_moe": {"linear_key_head_dim": 32},
@@ -67,8 +78,8 @@ SAME_MATHS: dict[str, dict[str, Any]] = {
     "ernie4_5_moe_unshared": {},
 }
 TOLERANCES = {"grok_2": 1e-3}  # GELU is a table of 16-bit floats there
-EVERY = (*later_families.CATALOGUE, *window_families.CATALOGUE)
-UNKNOWN = ("deepseek_v32", "grok_1")  # to the converter, of Grok-1 under the names of this port
+EVERY = (*catalogue.CATALOGUE, *later_families.CATALOGUE, *window_families.CATALOGUE)
+UNKNOWN = ("grok_1",)  # to the converter, under the names of its conversions to PyTorch
 CONVERTED = [t for t in EVERY if converted.has_gguf(t.config) and t.name not in UNKNOWN]
 REWRITTEN = [t for t in CONVERTED if converted.is_converted(t.config)]
 
@@ -89,7 +100,8 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def convert(sources: Path, directory: Path, path: Path) -> Path:
     command = [sys.executable, "-c", DRIVER, str(sources), str(directory), "--outfile", str(path)]
-    has_drafts = "qwen3" in str(json.loads((directory / "config.json").read_text())["model_type"])
+    family = str(json.loads((directory / "config.json").read_text())["model_type"])
+    has_drafts = family.startswith(("qwen3_next", "qwen3_5"))
     options = ["--outtype", "f32", *(["--no-mtp"] if has_drafts else [])]
     done = subprocess.run([*command, *options], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
@@ -114,7 +126,9 @@ def test_a_converted_file_has_the_logits_of_its_directory(
     path = convert(sources, directory, tmp_path / "model.gguf")
     ids = token_ids(tiny.name, 150, tiny.config["vocab_size"])
     with LLM(directory, precision="exact") as one, LLM(path, precision="exact") as other:
-        assert relative_error(other.logits(ids), one.logits(ids)) < TOLERANCE
+        error = relative_error(other.logits(ids), one.logits(ids))
+    print(f"{tiny.name}: GGUF and safetensors differ by {error:.1e}")
+    assert error < TOLERANCE
 
 
 @pytest.mark.parametrize("tiny", REWRITTEN, ids=lambda tiny: tiny.name)
@@ -144,6 +158,7 @@ def test_llama_cpp_agrees_where_it_has_the_same_mathematics(
     theirs.eval(ids)
     with LLM(path, precision="exact") as llm:
         error = relative_error(llm.logits(ids), np.array(theirs.scores[: len(ids)]))
+    print(f"{name}: llama.cpp differs by {error:.1e}")
     assert error < TOLERANCES.get(name, TOLERANCE)
 
 
