@@ -9,6 +9,7 @@ of experts or positions that falls otherwise turns the answer around.
 
 import argparse
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,9 @@ EVERY = {
     for tiny in catalogue
     if not tiny.name.startswith("llama_")  # Llama once more
 }
+EVERY["deepseek_v32_choosy"] = replace(
+    EVERY["deepseek_v32"], config={**EVERY["deepseek_v32"].config, "index_topk": 24}
+)
 NUM_TOKENS = 170
 VOCAB = 311
 
