@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,7 +33,7 @@ def llm(folder: Path) -> Iterator[LLM]:
         yield llm
 
 
-def answer_of(llm: LLM, params: SamplingParams, **variables: bool) -> Completion:
+def answer_of(llm: LLM, params: SamplingParams, **variables: Any) -> Completion:
     answer = llm.chat(QUESTION, params, **variables)
     assert isinstance(answer, Completion)
     return answer
@@ -48,10 +49,9 @@ def test_thinking_is_cut_and_the_model_goes_on_from_there(llm: LLM) -> None:
     assert answer.token_ids[BUDGET:cut_at] == ending
     prompt = llm.prepare(QUESTION, CUT, enable_thinking=True).prompt_ids
     rest = SamplingParams(temperature=0, max_tokens=30 - cut_at, ignore_eos=True)
-    assert (
-        llm.generate([[*prompt, *thought, *ending]], rest)[0].token_ids
-        == (answer.token_ids[cut_at:])
-    )
+    fresh = llm.generate([[*prompt, *thought, *ending]], rest)[0]
+    assert isinstance(fresh, Completion)
+    assert fresh.token_ids == answer.token_ids[cut_at:]
     assert answer.text == llm.tokenizer.decode(answer.token_ids[cut_at:]).lstrip("\n")
     assert answer.usage.completion_tokens == 30
 
