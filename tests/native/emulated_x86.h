@@ -56,6 +56,9 @@ inline __m512 cvtph_ps(__m256i x) {
 inline __m512i srai_epi32(__m512i x, int bits) {
   return join(_mm256_srai_epi32(low(x), bits), _mm256_srai_epi32(high(x), bits));
 }
+inline __m512i srai_epi16(__m512i x, int bits) {
+  return join(_mm256_srai_epi16(low(x), bits), _mm256_srai_epi16(high(x), bits));
+}
 inline __m256 extractf32x8_ps(__m512 x, int i) { return half_of<__m256>(x, i); }
 inline __mmask16 cmplt_epi32_mask(__m512i x, __m512i y) {
   const __m256i a = _mm256_cmpgt_epi32(low(y), low(x)), b = _mm256_cmpgt_epi32(high(y), high(x));
@@ -80,12 +83,16 @@ inline __mmask16 cmplt_epi32_mask(__m512i x, __m512i y) {
 #define _mm512_cvtph_ps emulated::cvtph_ps
 #undef _mm512_srai_epi32
 #define _mm512_srai_epi32 emulated::srai_epi32
+#undef _mm512_srai_epi16
+#define _mm512_srai_epi16 emulated::srai_epi16
 #undef _mm512_extractf32x8_ps
 #define _mm512_extractf32x8_ps emulated::extractf32x8_ps
 #undef _mm512_cmplt_epi32_mask
 #define _mm512_cmplt_epi32_mask emulated::cmplt_epi32_mask
 #undef _mm256_dpbusd_avx_epi32
 #define _mm256_dpbusd_avx_epi32 simde_mm256_dpbusd_epi32
+#undef _mm256_dpwssd_avx_epi32
+#define _mm256_dpwssd_avx_epi32 simde_mm256_dpwssd_epi32
 #undef _mm512_madd_epi16  // has the operands of the masked form in 0.7.4
 #define _mm512_madd_epi16 simde_mm512_madd_epi16
 
