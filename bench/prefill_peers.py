@@ -25,14 +25,31 @@ import numpy as np
 from wazn.bench.process import ContenderProcess, answer, contender_command, contender_process
 from wazn.bench.workload import Prompts, Task
 from wazn.cli.console import print_table
+from wazn.errors import BadRequest
 from wazn.machine import read_cpu
 from wazn.weights.gguf import GGUF
 
 TASK = Task("prefill", 1)
-NO_COMPARISON = "only prefill is compared"
 
 
-class OpenVino:
+class Peer:
+    """What the engines here share: they are compared in prefill only."""
+
+    name: str
+
+    def decode(self, prompts: Prompts) -> float:
+        """See ``Contender``. Raises BadRequest: their decoding is not measured here."""
+        raise BadRequest(
+            f"decoding by {self.name} is not measured, prefill is; "
+            "wazn bench MODEL --against llama.cpp measures both"
+        )
+
+    def work(self) -> dict[str, int]:
+        """See ``Contender``: they do not say."""
+        return {}
+
+
+class OpenVino(Peer):
     """OpenVINO GenAI's own pipeline on a GGUF file."""
 
     name = "openvino"
@@ -55,16 +72,8 @@ class OpenVino:
         self._pipeline.generate(inputs, self._config)
         return time.perf_counter() - start
 
-    def decode(self, prompts: Prompts) -> float:
-        """See ``Contender``."""
-        raise NotImplementedError(NO_COMPARISON)
 
-    def work(self) -> dict[str, int]:
-        """See ``Contender``."""
-        return {}
-
-
-class Torch:
+class Torch(Peer):
     """transformers' model with the dequantised weights, in float32."""
 
     name = "torch"
@@ -86,14 +95,6 @@ class Torch:
         with self._torch.inference_mode():
             self._model(ids, logits_to_keep=1, use_cache=True).logits.argmax(-1)
         return time.perf_counter() - start
-
-    def decode(self, prompts: Prompts) -> float:
-        """See ``Contender``."""
-        raise NotImplementedError(NO_COMPARISON)
-
-    def work(self) -> dict[str, int]:
-        """See ``Contender``."""
-        return {}
 
 
 ENGINES = {engine.name: engine for engine in (OpenVino, Torch)}
