@@ -319,8 +319,6 @@ WAZN_INLINE void attend_block(const Attention& t, int64_t block, int64_t first,
     for (int64_t h = 0; h < t.group; ++h, ++r)
       found[r] = softmax_block(s.scores + r * kPage, seen, t.scale, page, shaping);
   }
-  if (start + kPage < t.first_position + t.num_rows)
-    fetch(t.pages[block + 1], page.values - page.keys);
   matrix_product<E>(s.scores + skip * kPage, kPage, count, {page.values, dim}, dim, used,
                     s.values + skip * dim, dim, s.expanded);
   for (int64_t i = rows.first, r = skip; i < rows.last; ++i) {
@@ -361,7 +359,10 @@ void attend_pages(const Attention& t, uint8_t* scratch) {
   for (int64_t p = t.first_part; p < t.last_part; ++p) {
     const int64_t begin = p * t.part_pages, last = smaller(begin + t.part_pages, num_blocks);
     const int64_t first = begin > first_block ? begin : first_block;
-    for (int64_t block = first; block < last; ++block) attend_block<E>(t, block, first, s);
+    for (int64_t block = first; block < last; ++block) {
+      if (block + 1 < last) fetch(t.pages[block + 1], dim * kPage * E::kBytes);  // its keys
+      attend_block<E>(t, block, first, s);
+    }
     keep_chunk(t, rows_that_see(t, begin * kPage, last * kPage), begin * kPage,
                t.partials ? t.partials + (p - t.first_part) * t.partial_stride : nullptr, s);
   }

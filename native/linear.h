@@ -47,7 +47,7 @@ struct Direct {
 
   WAZN_INLINE void prefetch(int64_t b) const {
     constexpr int64_t bytes = F::kBytes / (F::kSpan / 32);
-    ::prefetch(panel + b * bytes, bytes);
+    fetch(panel + wazn::kAhead + b * bytes, bytes);
   }
   WAZN_INLINE void lines(int64_t b, int i, Bytes (&w)[2]) const {
     F::Codec::lines(F::codes(panel, b), i, w);

@@ -75,7 +75,6 @@ const Kernels* kernels_for(const std::string& name) {
 }
 
 double measure_bandwidth(Pool& pool, size_t bytes) {
-  constexpr size_t kPageAhead = 4096;
   const std::unique_ptr<Memory> memory(Memory::allocate(bytes));
   std::fill_n(memory->data(), bytes, uint8_t{1});
   const size_t words = bytes / 8;
@@ -89,7 +88,7 @@ double measure_bandwidth(Pool& pool, size_t bytes) {
       const size_t first = words * thread / pool.size() & ~size_t{7};
       const size_t last = words * (thread + 1) / pool.size() & ~size_t{7};
       for (size_t i = first; i < last; i += 8) {
-        __builtin_prefetch(p + i + kPageAhead / 8);  // as the kernels do
+        __builtin_prefetch(p + i + kAhead / 8);  // as the kernels do
         for (int k = 0; k < 8; ++k) sum[k] += p[i + k];
       }
       for (int k = 0; k < 8; ++k) sums[thread * 8] += sum[k];

@@ -38,7 +38,7 @@ void Program::execute(const DeltaGates& op, int index, int thread) {
   }
 }
 
-void Program::execute(const DeltaRule& op, int index, int thread) {
+void Program::execute(const DeltaRule& op, int index, int) {
   const int64_t key_dim = width(op.key) / op.key_heads;
   const int64_t value_dim = width(op.value) / op.value_heads;
   const int64_t tasks = step_.num_sequences * op.value_heads;

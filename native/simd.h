@@ -27,14 +27,6 @@ namespace {
 
 WAZN_INLINE Floats zero() { return splat(0.0f); }
 
-// Asks for the weights that come a page after p, `bytes` of them. Hardware prefetchers lose their
-// stream at the end of every page: with this, two threads decode 18 instead of 11 GB/s of Q4_K
-// (Emerald Rapids; 1 or 2 KiB ahead gave 15, 8 and 16 KiB the same as 4, without the caches 13).
-WAZN_INLINE void prefetch(const uint8_t* p, int64_t bytes) {
-  constexpr int64_t kAhead = 4096, kLine = 64;
-  for (int64_t i = 0; i < bytes; i += kLine) __builtin_prefetch(p + kAhead + i);
-}
-
 // Asks for memory that is needed soon.
 WAZN_INLINE void fetch(const uint8_t* p, int64_t bytes) {
   constexpr int64_t kLine = 64;

@@ -2,12 +2,9 @@
 // registers. See simd.h for what each operation means.
 #pragma once
 
-#include <immintrin.h>
-#include <stdint.h>
+#include "simd_x86.h"
 
 namespace {
-
-#define WAZN_INLINE inline __attribute__((always_inline))
 
 struct Floats {
   __m256 a, b;
@@ -301,14 +298,6 @@ WAZN_INLINE Words weigh(const Dots& d, Pair m) {
 struct Halves {
   __m256i a, b;
 };
-// Where the bytes of such a pair lie: low bytes of codes without a sign, else high ones.
-template <bool kIsSigned>
-WAZN_INLINE __m128i order_of_half(int half) {
-  const uint32_t codes = (uint32_t)(2 * half) | (uint32_t)(2 * half + 1) << 16;
-  const uint32_t order = kIsSigned ? codes << 8 | 0x00800080u : codes | 0x80008000u;
-  return _mm_add_epi32(_mm_set1_epi32((int)order),
-                       _mm_setr_epi32(0, 0x04040404, 0x08080808, 0x0c0c0c0c));
-}
 template <bool kIsSigned>
 WAZN_INLINE Halves widened_half(Bytes x, int half) {
   const __m256i order = _mm256_broadcastsi128_si256(order_of_half<kIsSigned>(half));

@@ -8,13 +8,13 @@ import os
 import re
 from pathlib import Path
 
-_SHARD = re.compile(r"[^.].*-TP-(common|\d{3})\.safetensors")
+RANK_SHARD = re.compile(r"[^./][^/]*-TP-(common|\d{3})\.safetensors")
 _OF_RANK = re.compile(r"(.+)@(\d{1,3})")
 
 
 def rank_shards(directory: Path) -> list[tuple[str, int | None]]:
     """Names of such files and their ranks, None for common ones, in the order of their names."""
-    matches = (_SHARD.fullmatch(name) for name in sorted(os.listdir(directory)))
+    matches = (RANK_SHARD.fullmatch(name) for name in sorted(os.listdir(directory)))
     return [(m[0], None if m[1] == "common" else int(m[1])) for m in matches if m is not None]
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 
 from wazn.errors import BadRequest, ModelNotFound
 from wazn.weights.quoting import quoted
+from wazn.weights.ranks import RANK_SHARD
 
 # What a user most likely wants on a CPU, best first: 4-bit before larger before smaller.
 PREFERRED_FORMATS = (
@@ -21,7 +22,6 @@ PREFERRED_FORMATS = (
 )
 
 _PART = re.compile(r"-(\d{5})-of-(\d{5})(?=\.(?:gguf|safetensors)$)")
-_OF_RANK = re.compile(r"[^./][^/]*-TP-(?:common|\d{3})\.safetensors")  # Grok-2's
 _SHARD = re.compile(r"model(?:\.safetensors)?-\d{5}-of-\d{5}\.safetensors")
 _DIRECTORY_FILES = frozenset(
     {
@@ -79,8 +79,8 @@ def choose_directory(names: Sequence[str], what: str) -> tuple[str, ...]:
         weights = [*shards, "model.safetensors.index.json"]
     elif "model.safetensors" in names:
         weights = ["model.safetensors"]
-    elif any(_OF_RANK.fullmatch(name) for name in names):
-        weights = [name for name in names if _OF_RANK.fullmatch(name)]
+    elif any(RANK_SHARD.fullmatch(name) for name in names):
+        weights = [name for name in names if RANK_SHARD.fullmatch(name)]
     else:
         weights = []
     if not weights or "config.json" not in names:
