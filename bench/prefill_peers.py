@@ -5,7 +5,7 @@
 The contenders take turns on the same file and the same 512 random tokens, with one token as the
 answer. OpenVINO GenAI reads the file's integers as they are (Q4_0 and Q4_1: 4 bits, Q8_0: 8 bits);
 PyTorch computes with the same weights as float32, through transformers. Needs openvino-genai, or
-torch, transformers and gguf.
+torch, transformers, accelerate and gguf. Prompts differ, as OpenVINO keeps what it has seen.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ def compare(path: Path, names: list[str], threads: int, repeats: int) -> None:
         rates: dict[str, list[float]] = {name: [] for name in commands}
         for repeat in range(-1, repeats):  # the first is a warm-up
             for contender in contenders if repeat % 2 else contenders[::-1]:
-                prompts = TASK.prompts(max(repeat, 0), contender.vocab_size)
+                prompts = TASK.prompts(repeat + 1, contender.vocab_size)  # none is repeated
                 rates[contender.name].append(TASK.num_tokens / contender.run("prefill", prompts))
         own = rates["wazn"][1:]
         rows = []

@@ -163,6 +163,7 @@ NB_MODULE(_core, m) {
   for (int i = 0; i <= (int)kLastLayout; ++i) layouts[names[i]] = i;
   m.attr("LAYOUTS") = layouts;
   m.def("available_isas", &available_isas);
+  m.def("release_free_memory", &release_free_memory);
   m.def("packed_bytes", &packed_bytes, "layout"_a, "rows"_a, "columns"_a);
   m.def("pack", &pack, "layout"_a, "raw"_a, "columns"_a, "out"_a);
 

@@ -21,13 +21,11 @@ const int8_t kIq4Codes[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
 const int8_t kMxfp4Codes[16] = {12, 13, 14, 15, 16, 18, 20, 24,  // doubled, plus 12: unsigned
                                 12, 11, 10, 9,  8,  6,  4,  0};
 
-// Codes of 16 rows x 32 columns; `lines` reads lines 2i and 2i + 1. kDepth: how many products of
-// unsigned code x int8 pairs add up in int16 without overflow (signed codes: 0, see `dot`).
-// kIsSmall: the products of 16 columns add up in int16.
+// Codes of 16 rows x 32 columns, up to kLargest; `lines` reads lines 2i and 2i + 1.
 struct Unsigned4 {  // line 2i in the low nibbles, line 2i + 1 in the high ones
   static constexpr int64_t kBytes = 256;
-  static constexpr int kDepth = 8;
-  static constexpr bool kIsSmall = true;
+  static constexpr int kLargest = 15;
+  static constexpr bool kIsSigned = false;
   static WAZN_INLINE void lines(const uint8_t* p, int i, Bytes (&w)[2]) {
     const Bytes x = load_line(p + 64 * i);
     w[0] = low_nibbles(x);
@@ -36,8 +34,8 @@ struct Unsigned4 {  // line 2i in the low nibbles, line 2i + 1 in the high ones
 };
 struct Unsigned5 {
   static constexpr int64_t kBytes = 256 + 64;  // then a plane: bit k is bit 4 of line k
-  static constexpr int kDepth = 4;
-  static constexpr bool kIsSmall = false;
+  static constexpr int kLargest = 31;
+  static constexpr bool kIsSigned = false;
   static WAZN_INLINE void lines(const uint8_t* p, int i, Bytes (&w)[2]) {
     Unsigned4::lines(p, i, w);
     const Bytes plane = load_line(p + 256);
@@ -46,8 +44,8 @@ struct Unsigned5 {
 };
 struct Unsigned6 {
   static constexpr int64_t kBytes = 256 + 128;  // then two planes: bits 4 and 5 of 4 lines each
-  static constexpr int kDepth = 2;
-  static constexpr bool kIsSmall = false;
+  static constexpr int kLargest = 63;
+  static constexpr bool kIsSigned = false;
   static WAZN_INLINE void lines(const uint8_t* p, int i, Bytes (&w)[2]) {
     Unsigned4::lines(p, i, w);
     const Bytes plane = load_line(p + 256 + 64 * (i / 2));
@@ -56,17 +54,17 @@ struct Unsigned6 {
 };
 struct Signed8 {
   static constexpr int64_t kBytes = 512;
-  static constexpr int kDepth = 0;
-  static constexpr bool kIsSmall = false;
+  static constexpr int kLargest = 127;
+  static constexpr bool kIsSigned = true;
   static WAZN_INLINE void lines(const uint8_t* p, int i, Bytes (&w)[2]) {
     for (int l = 0; l < 2; ++l) w[l] = load_line(p + 128 * i + 64 * l);
   }
 };
-template <const int8_t* kTable, int kTableDepth>
+template <const int8_t* kTable, int kLargest_, bool kIsSigned_>
 struct Codebook4 {
   static constexpr int64_t kBytes = 256;
-  static constexpr int kDepth = kTableDepth;
-  static constexpr bool kIsSmall = false;
+  static constexpr int kLargest = kLargest_;
+  static constexpr bool kIsSigned = kIsSigned_;
   static WAZN_INLINE void lines(const uint8_t* p, int i, Bytes (&w)[2]) {
     Unsigned4::lines(p, i, w);
     for (int l = 0; l < 2; ++l) w[l] = look_up(kTable, w[l]);
@@ -123,6 +121,14 @@ struct Block256 {
     }
   }
   static WAZN_INLINE Floats negated(Floats x) { return mul(x, splat(-1.0f)); }
+  // For products, which multiply by the sub-scales of 16 columns in integers.
+  static WAZN_INLINE Floats super_scale(const uint8_t* panel, int64_t b) {
+    return load_f16(
+        (const uint16_t*)(panel + b / 8 * kBytes + kCodeBytes + kSubBytes * (kMin ? 2 : 1)));
+  }
+  static WAZN_INLINE const int8_t* sub_scales(const uint8_t* panel, int64_t b) {
+    return (const int8_t*)(panel + b / 8 * kBytes + kCodeBytes + kPanelRows * (b % 8 * kGroups));
+  }
 };
 
 // Integers of a checkpoint: value = scale * (code - zero), with a float32 scale and an integer zero
@@ -143,7 +149,7 @@ struct Integers {
   }
   static WAZN_INLINE Floats zeros(const uint8_t* panel, int64_t b) {
     const uint8_t* p = panel + b / (kSpan / 32) * kBytes + kCodeBytes + 4 * kPanelRows;
-    return C::kDepth == 0 ? load_signed((const int8_t*)p) : load_unsigned(p);
+    return C::kIsSigned ? load_signed((const int8_t*)p) : load_unsigned(p);
   }
   static WAZN_INLINE void scales(const uint8_t* panel, int64_t b, Floats (&d)[1], Floats (&m)[1]) {
     d[0] = load((const float*)(panel + b / (kSpan / 32) * kBytes + kCodeBytes));
@@ -160,14 +166,14 @@ using Q4_1 = Block32<Unsigned4, 0, true>;
 using Q5_0 = Block32<Unsigned5, 16, false>;
 using Q5_1 = Block32<Unsigned5, 0, true>;
 using Q8_0 = Block32<Signed8, 0, false>;
-using IQ4_NL = Block32<Codebook4<kIq4Codes, 0>, 0, false>;
-using MXFP4 = Block32<Codebook4<kMxfp4Codes, 4>, 12, false, Scale::kPowerOfTwo>;
+using IQ4_NL = Block32<Codebook4<kIq4Codes, 127, true>, 0, false>;
+using MXFP4 = Block32<Codebook4<kMxfp4Codes, 24, false>, 12, false, Scale::kPowerOfTwo>;
 using Q2_K = Block256<Unsigned4, 16, 0, true, false>;
 using Q3_K = Block256<Unsigned4, 16, 4, false, true>;
 using Q4_K = Block256<Unsigned4, 8, 0, true, false>;
 using Q5_K = Block256<Unsigned5, 8, 0, true, false>;
 using Q6_K = Block256<Unsigned6, 16, 32, false, true>;
-using IQ4_XS = Block256<Codebook4<kIq4Codes, 0>, 8, 0, false, true>;
+using IQ4_XS = Block256<Codebook4<kIq4Codes, 127, true>, 8, 0, false, true>;
 using INT4 = Integers<Unsigned4, 32>;
 using INT4_128 = Integers<Unsigned4, 128>;
 using INT8 = Integers<Signed8, 32>;
@@ -186,12 +192,20 @@ struct BF16 {
   static WAZN_INLINE Floats read(const uint8_t* p) { return load_bf16((const uint16_t*)p); }
 };
 
+// How many lines of products of int8 and codes less their offset add up in int16, four columns
+// each, two of either half; 0 of signed codes.
+template <class C, int kOffset>
+constexpr int lines_in_int16() {
+  if (C::kIsSigned) return 0;
+  const int largest = kOffset > C::kLargest - kOffset ? kOffset : C::kLargest - kOffset;
+  return 2 * 8 * 127 * largest <= 32767 ? 8 : 4;
+}
+
 // What the arithmetic on unpacked codes depends on; formats that agree share its code.
-template <int kDepth_, bool kIsSmall_, int kGroups_, bool kHasMin_, int kOffset_>
+template <int kDepth_, int kGroups_, bool kHasMin_, int kOffset_>
 struct Shape {
-  static constexpr int kDepth = kDepth_;  // 0: codes are signed
-  static constexpr bool kIsSmall = kIsSmall_;
-  static constexpr int kGroups = kGroups_;
+  static constexpr int kDepth = kDepth_;    // lines_in_int16
+  static constexpr int kGroups = kGroups_;  // with a sub-scale each, if there are two
   static constexpr bool kHasMin = kHasMin_;
   static constexpr int kOffset = kOffset_;
 };
@@ -266,7 +280,7 @@ void dequantize_32(const uint8_t* panel, int64_t b, float* out) {
       for (int k = 0; k < 4; ++k) {
         const int half = k / 2, column = 16 * half + 2 * (2 * i + l) + k % 2;
         const int group = F::kGroups == 2 ? half : 0;
-        Floats code = byte_to_floats(w[l], k, F::Codec::kDepth == 0);
+        Floats code = byte_to_floats(w[l], k, F::Codec::kIsSigned);
         if constexpr (F::kOffset != 0) code = sub(code, splat(float(F::kOffset)));
         if constexpr (kHasZero<F>) code = sub(code, F::zeros(panel, b));
         Floats value = mul(d[group], code);

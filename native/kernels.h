@@ -54,12 +54,13 @@ struct Matrix {
 constexpr int64_t kScaleSpan = 256;  // columns that share a float scale of activations
 
 // A row of activations in 8 bits: value = scale * multiplier * code, with a float scale for each
-// 256 columns (the last span may be shorter) and an integer multiplier for each 16. Codes are in
-// the order of the instruction set (see simd.h). Sums are those of multiplier * code over 16 and 32
-// columns.
+// 256 columns (the last span may be shorter) and an integer multiplier for each 16, up to
+// kLargestMultiplier. Codes are in the order of the instruction set (see simd.h). Sums of codes are
+// those of columns 0 to 7, 16 to 23, 0 to 15 and 16 to 31 of each 32; sums_16 and sums_32 those of
+// multiplier * code.
 struct Codes8 {
   int8_t* codes;
-  int16_t* multipliers;
+  int16_t *multipliers, *code_sums;
   int32_t *sums_16, *sums_32;
   float* scales;
 };
@@ -70,7 +71,8 @@ struct Codes16 {
   int32_t *sums_16, *sums_32;
   float* scales;
 };
-constexpr int kLargestCode16 = 32767;
+// With these limits the sum of any 32 products of any format, sub-scales included, fits int32.
+constexpr int kLargestMultiplier = 127, kLargestCode16 = 16383;
 
 // Activations (rows, columns): as floats and, where a quantised product reads them, as codes of
 // `bits` (8 or 16; 0: floats only), one for each row.

@@ -1,7 +1,7 @@
 // Matrix products on packed panels. The arithmetic of one output is a fixed sequence over the
-// columns, whatever the number of rows: exact integer sums per group of columns that share a scale,
-// one float step per group, one more per 256 columns. So a product alone (GEMV) and one among
-// hundreds (GEMM) agree to the bit, on every instruction set.
+// columns, whatever the number of rows: exact integer sums of 32 columns (with the sub-scales of
+// 16, where a format has them), one float step for each, one more per 256 columns. So a product
+// alone (GEMV) and one among hundreds (GEMM) agree to the bit, on every instruction set.
 #pragma once
 
 #include "formats.h"
@@ -29,81 +29,131 @@ constexpr bool kIsWide = __is_same(X, Codes16);
 
 // Signed codes become unsigned where the dot product with activations X wants that.
 template <class F, class X>
-constexpr bool kIsFlipped = !kIsWide<X> && kIsUnsigned && F::Codec::kDepth == 0;
+constexpr bool kIsFlipped = !kIsWide<X> && kIsUnsigned && F::Codec::kIsSigned;
 template <class F, class X>
-using ShapeOf = Shape<F::Codec::kDepth, F::Codec::kIsSmall, F::kGroups, F::kHasMin,
+using ShapeOf = Shape<lines_in_int16<typename F::Codec, F::kOffset>(), F::kGroups, F::kHasMin,
                       F::kOffset + (kIsFlipped<F, X> ? 128 : 0)>;
 
-// Rows per tile. Those of 16 bits have an integer accumulator for each group of columns.
-template <class S, class X>
-constexpr int kTileOf = kIsWide<X> ? kTile / S::kGroups : kTile;
+// The scales of a block.
+template <class S>
+struct Scales {
+  Floats scale;
+  Shorts sub;  // of both halves, if they have one each
+  Floats mins[S::kGroups];
+};
 
 // Where a tile finds its weights: Direct unpacks in registers (few rows, memory-bound), Expanded
 // reads codes and scales that were unpacked once for many rows.
 template <class F, class X>
 struct Direct {
   using Shape = ShapeOf<F, X>;
+  static constexpr bool kIsExpanded = false;
   const uint8_t* panel;
 
+  static constexpr int64_t kBlockBytes = F::kBytes / (F::kSpan / 32);
   WAZN_INLINE void prefetch(int64_t b) const {
-    constexpr int64_t bytes = F::kBytes / (F::kSpan / 32);
-    fetch(panel + wazn::kAhead + b * bytes, bytes);
+    fetch(panel + wazn::kAhead + b * kBlockBytes, kBlockBytes);
   }
+  // For 8-bit activations.
   WAZN_INLINE void lines(int64_t b, int i, Bytes (&w)[2]) const {
     F::Codec::lines(F::codes(panel, b), i, w);
-    if constexpr (!kIsWide<X>) pair_lines(w[0], w[1]);
+    pair_lines(w[0], w[1]);
     if constexpr (kIsFlipped<F, X>)
       for (int l = 0; l < 2; ++l) w[l] = flip_signs(w[l]);
   }
-  WAZN_INLINE void scales(int64_t b, Floats (&d)[F::kGroups], Floats (&m)[F::kGroups]) const {
-    F::scales(panel, b, d, m);
+  // For 16-bit ones: the halves of two lines.
+  WAZN_INLINE void lines(int64_t b, int i, Shorts (&w)[4]) const {
+    Bytes codes[2];
+    F::Codec::lines(F::codes(panel, b), i, codes);
+    for (int k = 0; k < 4; ++k) w[k] = widened_half<F::Codec::kIsSigned>(codes[k / 2], k % 2);
+  }
+  // The sub-scale of one half, twice.
+  WAZN_INLINE Shorts sub_scale(int64_t b, int half) const {
+    const int8_t* p = F::sub_scales(panel, b) + half * kPanelRows;
+    return load_pairs(p, p);
+  }
+  WAZN_INLINE Scales<Shape> scales(int64_t b) const {
+    Scales<Shape> s;
+    Floats d[F::kGroups];
+    F::scales(panel, b, d, s.mins);
+    if constexpr (F::kGroups == 2) {
+      const int8_t* p = F::sub_scales(panel, b);
+      s.scale = F::super_scale(panel, b);
+      s.sub = load_pairs(p, p + kPanelRows);
+    } else {
+      s.scale = d[0];
+    }
+    return s;
   }
 };
 
-template <class S>
+template <class S, class X>
 struct Expanded {
   using Shape = S;
-  static constexpr int kScales = S::kGroups * (S::kHasMin ? 2 : 1);
-  uint8_t* codes;  // [blocks][8 lines][16 rows][4]
-  float* values;   // [blocks][scales, then mins][16 rows]
+  static constexpr bool kIsExpanded = true;
+  static constexpr int64_t kCodeBytes = kIsWide<X> ? 1024 : 512;
+  static constexpr int64_t kValues = 1 + (S::kGroups == 2) + (S::kHasMin ? S::kGroups : 0);
+  // A chunk stays in the first-level cache.
+  static constexpr int64_t kBlocks = 16384 / kCodeBytes;
 
-  Expanded(uint8_t* scratch, int64_t blocks)
-      : codes(scratch), values((float*)(scratch + blocks * 512)) {}
+  uint8_t* codes;       // [blocks][8 lines][16 rows][4]
+  float* values;        // [blocks][scale, pairs of sub-scales, mins][16 rows]
+  const uint8_t* next;  // blocks of the next chunk, fetched while this one is multiplied
+  int64_t next_bytes;   // of each
+
+  explicit Expanded(uint8_t* scratch)
+      : codes(scratch), values((float*)(scratch + kBlocks * kCodeBytes)) {}
   template <class Source>
   void fill(const Source& source, int64_t first, int64_t last) {
+    next = source.panel + last * Source::kBlockBytes;
+    next_bytes = Source::kBlockBytes;
     for (int64_t b = first; b < last; ++b) {
-      source.prefetch(b);
-      Bytes w[2];
       for (int i = 0; i < 4; ++i) {
-        source.lines(b, i, w);
-        for (int l = 0; l < 2; ++l) store_line(codes + (b - first) * 512 + 128 * i + 64 * l, w[l]);
+        uint8_t* target = codes + (b - first) * kCodeBytes + kCodeBytes / 4 * i;
+        if constexpr (kIsWide<X>) {
+          Shorts w[4];
+          source.lines(b, i, w);
+          for (int k = 0; k < 4; ++k) {
+            if constexpr (S::kGroups == 2)
+              w[k] = mul(sub(w[k], splat_short(S::kOffset)), source.sub_scale(b, k % 2));
+            store_shorts(target + 64 * k, w[k]);
+          }
+        } else {
+          Bytes w[2];
+          source.lines(b, i, w);
+          for (int l = 0; l < 2; ++l) store_line(target + 64 * l, w[l]);
+        }
       }
-      Floats d[S::kGroups], m[S::kGroups];
-      source.scales(b, d, m);
-      float* v = values + (b - first) * kScales * kPanelRows;
-      for (int g = 0; g < S::kGroups; ++g) {
-        store(v + g * kPanelRows, d[g]);
-        if constexpr (S::kHasMin) store(v + (S::kGroups + g) * kPanelRows, m[g]);
-      }
+      const Scales<S> s = source.scales(b);
+      float* v = values + (b - first) * kValues * kPanelRows;
+      store(v, s.scale);
+      if constexpr (S::kGroups == 2) store_shorts((uint8_t*)(v += kPanelRows), s.sub);
+      if constexpr (S::kHasMin)
+        for (int g = 0; g < S::kGroups; ++g) store(v += kPanelRows, s.mins[g]);
     }
   }
-  WAZN_INLINE void prefetch(int64_t) const {}  // it is in the first-level cache
+  WAZN_INLINE void prefetch(int64_t b) const { fetch(next + b * next_bytes, next_bytes); }
   WAZN_INLINE void lines(int64_t b, int i, Bytes (&w)[2]) const {
-    for (int l = 0; l < 2; ++l) w[l] = load_line(codes + b * 512 + 128 * i + 64 * l);
+    for (int l = 0; l < 2; ++l) w[l] = load_line(codes + b * kCodeBytes + 128 * i + 64 * l);
   }
-  WAZN_INLINE void scales(int64_t b, Floats (&d)[S::kGroups], Floats (&m)[S::kGroups]) const {
-    const float* v = values + b * kScales * kPanelRows;
-    for (int g = 0; g < S::kGroups; ++g) {
-      d[g] = load(v + g * kPanelRows);
-      if constexpr (S::kHasMin) m[g] = load(v + (S::kGroups + g) * kPanelRows);
-    }
+  WAZN_INLINE void lines(int64_t b, int i, Shorts (&w)[4]) const {
+    for (int k = 0; k < 4; ++k) w[k] = load_shorts(codes + b * kCodeBytes + 256 * i + 64 * k);
+  }
+  WAZN_INLINE Scales<S> scales(int64_t b) const {
+    Scales<S> s;
+    const float* v = values + b * kValues * kPanelRows;
+    s.scale = load(v);
+    if constexpr (S::kGroups == 2) s.sub = load_shorts((const uint8_t*)(v += kPanelRows));
+    if constexpr (S::kHasMin)
+      for (int g = 0; g < S::kGroups; ++g) s.mins[g] = load(v += kPanelRows);
+    return s;
   }
 };
 
-// The integer sums of one block, of Y rows of activations: of both halves, or each.
+// The integer sums of one block, of Y rows of activations.
 template <class S, int Y, class Source>
-WAZN_INLINE void sum_block(const Source& w, int64_t b, const Codes8 (&x)[Y], int64_t xb,
-                           Words (&sum)[Y][S::kGroups]) {
+WAZN_INLINE void sum_block(const Source& w, int64_t b, const Scales<S>& scales,
+                           const Codes8 (&x)[Y], int64_t xb, Words (&sum)[Y]) {
   constexpr int steps = depth<S::kDepth>();
   Dots dots[Y];
 #pragma GCC unroll 4
@@ -114,49 +164,50 @@ WAZN_INLINE void sum_block(const Source& w, int64_t b, const Codes8 (&x)[Y], int
     for (int l = 0; l < 2; ++l) {
       const int line = 2 * i + l;
       if (line % steps == 0)
-        for (int y = 0; y < Y; ++y) dots[y] = no_dots();
+        for (int y = 0; y < Y; ++y)
+          dots[y] = start<S::kOffset, S::kDepth>(x[y].code_sums + 4 * xb, line);
       for (int y = 0; y < Y; ++y)
         dot<S::kDepth>(dots[y], line, q[l], x[y].codes + 32 * xb + 4 * line);
       if (line % steps != steps - 1) continue;
       for (int y = 0; y < Y; ++y) {
-        const Pair m = load_pair(x[y].multipliers + 2 * xb);
-        Words part[S::kGroups];
-        if constexpr (S::kGroups == 1) {
-          part[0] = weigh<S::kIsSmall>(dots[y], m);
-        } else {
-          part[0] = weigh_first(dots[y], m);
-          part[1] = weigh_second(dots[y], m);
-        }
-        for (int g = 0; g < S::kGroups; ++g) sum[y][g] = add(sum[y][g], part[g]);
+        Shorts m = splat_pair(x[y].multipliers + 2 * xb);
+        if constexpr (S::kGroups == 2) m = mul(m, scales.sub);
+        sum[y] = add(sum[y], weigh<S::kDepth>(dots[y], m));
       }
     }
   }
 }
 
-// The same of 16-bit activations, whose products int32 holds without multipliers.
+// The same of 16-bit activations. Sub-scales multiply the sums of both halves, or already the
+// codes.
 template <class S, int Y, class Source>
-WAZN_INLINE void sum_block(const Source& w, int64_t b, const Codes16 (&x)[Y], int64_t xb,
-                           Words (&sum)[Y][S::kGroups]) {
+WAZN_INLINE void sum_block(const Source& w, int64_t b, const Scales<S>& scales,
+                           const Codes16 (&x)[Y], int64_t xb, Words (&sum)[Y]) {
+  constexpr int kSums = S::kGroups == 2 && !Source::kIsExpanded ? 2 : 1;
+  Words sums[Y][kSums];
+  for (int y = 0; y < Y; ++y)
+    for (int h = 0; h < kSums; ++h) sums[y][h] = no_words();
 #pragma GCC unroll 4
   for (int i = 0; i < 4; ++i) {
-    Bytes q[2];
+    Shorts q[4];
     w.lines(b, i, q);
-#pragma GCC unroll 2
-    for (int l = 0; l < 2; ++l)
-#pragma GCC unroll 2
-      for (int h = 0; h < 2; ++h) {
-        const Halves pairs = widened_half<S::kDepth == 0>(q[l], h);
-        for (int y = 0; y < Y; ++y)
-          dot_wide(sum[y][h % S::kGroups], pairs, x[y].codes + 32 * xb + 4 * (2 * i + l) + 2 * h);
-      }
+#pragma GCC unroll 4
+    for (int k = 0; k < 4; ++k)
+      for (int y = 0; y < Y; ++y)
+        dot_wide(sums[y][k % kSums], q[k], x[y].codes + 32 * xb + 8 * i + 2 * k);
   }
-}
-
-template <int kOffset>
-WAZN_INLINE Words times_offset(int32_t sum) {
-  if constexpr ((kOffset & (kOffset - 1)) == 0)
-    return shift_left<__builtin_ctz(kOffset)>(splat(sum));
-  return splat(kOffset * sum);
+  for (int y = 0; y < Y; ++y) {
+    if constexpr (kSums == 2) {
+      for (int h = 0; h < 2; ++h) {
+        const Words offset = splat(S::kOffset * x[y].sums_16[2 * xb + h]);
+        sum[y] = add(sum[y], mul(sub(sums[y][h], offset), half_of(scales.sub, h)));
+      }
+    } else if constexpr (S::kOffset != 0 && S::kGroups == 1) {
+      sum[y] = sub(sums[y][0], splat(S::kOffset * x[y].sums_32[xb]));
+    } else {
+      sum[y] = sums[y][0];
+    }
+  }
 }
 
 // Adds Y rows x blocks [first, last) of one panel to `out`; block `first` is block 0 of `w`.
@@ -171,19 +222,15 @@ WAZN_INLINE void tile(const Source& w, int64_t first, int64_t last, const X (&x)
     const int64_t stop = smaller(start + span, last);
     for (int64_t b = start; b < stop; ++b) {
       w.prefetch(b - first);
-      Words sum[Y][S::kGroups];
-      for (int y = 0; y < Y; ++y)
-        for (int g = 0; g < S::kGroups; ++g) sum[y][g] = no_words();
-      sum_block<S, Y>(w, b - first, x, b, sum);
-      Floats d[S::kGroups], m[S::kGroups];
-      w.scales(b - first, d, m);
+      Words sum[Y];
+      for (int y = 0; y < Y; ++y) sum[y] = no_words();
+      const Scales<S> scales = w.scales(b - first);
+      sum_block<S, Y>(w, b - first, scales, x, b, sum);
       for (int y = 0; y < Y; ++y) {
-        for (int g = 0; g < S::kGroups; ++g) {
-          Words s = sum[y][g];
+        total[y] = fma(scales.scale, to_floats(sum[y]), total[y]);
+        for (int g = 0; S::kHasMin && g < S::kGroups; ++g) {
           const int32_t all = S::kGroups == 2 ? x[y].sums_16[2 * b + g] : x[y].sums_32[b];
-          if constexpr (S::kOffset != 0) s = sub(s, times_offset<S::kOffset>(all));
-          total[y] = fma(d[g], to_floats(s), total[y]);
-          if constexpr (S::kHasMin) total[y] = fma(m[g], to_floats(splat(all)), total[y]);
+          total[y] = fma(scales.mins[g], to_floats(splat(all)), total[y]);
         }
       }
     }
@@ -244,23 +291,21 @@ WAZN_INLINE void each_tile(int64_t num_rows, F&& f) {
   }
 }
 
-// Up to two tiles unpack a panel each for itself, in registers. For more rows it is unpacked once,
-// `kChunk` blocks at a time, which stay in the first-level cache with the rows of a tile, for
-// `kRowBlock` rows, which stay in the second-level cache from panel to panel.
-constexpr int64_t kDirectTiles = 2, kChunk = 32, kRowBlock = 128;
+// One tile unpacks a panel in registers. For more rows it is unpacked once, some blocks at a time,
+// for `kRowBlock` rows, which stay in the second-level cache from panel to panel.
+constexpr int64_t kRowBlock = 128;
 
 // One panel and rows [row, row + num_rows), too many to unpack for each tile.
 template <class X, class Source>
 void expanded_rows(const Source& panel, const X* x, int64_t row, int64_t num_rows, Part part,
                    const Output& out, uint8_t* scratch) {
-  constexpr int kLargest = kTileOf<typename Source::Shape, X>, kSmallest = (kLargest + 1) / 2;
-  using Weights = Expanded<typename Source::Shape>;
-  Weights expanded(scratch, kChunk);
-  part.sums = expanded.values + kChunk * Weights::kScales * kPanelRows - row * kPanelRows;
-  for (part.first = 0; part.first < part.num_blocks; part.first += kChunk) {
-    part.last = smaller(part.first + kChunk, part.num_blocks);
+  using Weights = Expanded<typename Source::Shape, X>;
+  Weights expanded(scratch);
+  part.sums = expanded.values + Weights::kBlocks * Weights::kValues * kPanelRows - row * kPanelRows;
+  for (part.first = 0; part.first < part.num_blocks; part.first += Weights::kBlocks) {
+    part.last = smaller(part.first + Weights::kBlocks, part.num_blocks);
     expanded.fill(panel, part.first, part.last);
-    each_tile<kLargest, kSmallest>(num_rows, [&]<int Y>(int64_t from) {
+    each_tile<kTile, (kTile + 1) / 2>(num_rows, [&]<int Y>(int64_t from) {
       tile_of_rows<Y>(expanded, x, row + from, part, out);
     });
   }
@@ -269,7 +314,7 @@ void expanded_rows(const Source& panel, const X* x, int64_t row, int64_t num_row
 template <class F, class X>
 void linear_rows(const Matrix& w, const X* x, int64_t rows, int64_t first, int64_t last,
                  const Output& out, uint8_t* scratch) {
-  constexpr int kLargest = kTileOf<ShapeOf<F, X>, X>;
+  constexpr int kDirect = kIsWide<X> ? kTile / F::kGroups : kTile;  // as many as registers hold
   const int64_t blocks = w.columns / 32, row_blocks = (rows + kRowBlock - 1) / kRowBlock;
   for (int64_t r = 0; r < row_blocks; ++r) {
     const int64_t row = r * rows / row_blocks, num_rows = (r + 1) * rows / row_blocks - row;
@@ -277,8 +322,8 @@ void linear_rows(const Matrix& w, const X* x, int64_t rows, int64_t first, int64
       const Direct<F, X> panel{w.data + p * (w.columns / F::kSpan * F::kBytes)};
       const int64_t column = p * kPanelRows, count = smaller(kPanelRows, w.rows - column);
       const Part part = {0, blocks, blocks, nullptr, column, count};
-      if (num_rows <= kDirectTiles * kLargest)
-        each_tile<kLargest, 1>(num_rows, [&]<int Y>(int64_t from) {
+      if (num_rows <= kDirect)
+        each_tile<kDirect, 1>(num_rows, [&]<int Y>(int64_t from) {
           tile_of_rows<Y>(panel, x, row + from, part, out);
         });
       else

@@ -110,11 +110,11 @@ double measure_compute(const Kernels& kernels, Pool& pool) {
       std::vector<uint8_t> weights(panel_bytes(Layout::kQ4_K, kColumns));
       std::vector<uint8_t> work(linear_scratch_bytes(kColumns, rows));
       std::vector<int8_t> codes(kColumns, 1);
-      std::vector<int16_t> multipliers(kColumns / 16, 1);
+      std::vector<int16_t> multipliers(kColumns / 16, 1), code_sums(kColumns / 8);
       std::vector<int32_t> sums(kColumns / 16);
       std::vector<float> scales(num_scale_spans(kColumns), 1.0f), out(rows * kPanelRows);
-      std::vector<Codes8> x(
-          rows, Codes8{codes.data(), multipliers.data(), sums.data(), sums.data(), scales.data()});
+      std::vector<Codes8> x(rows, Codes8{codes.data(), multipliers.data(), code_sums.data(),
+                                         sums.data(), sums.data(), scales.data()});
       const Matrix w = {weights.data(), kPanelRows, kColumns, Layout::kQ4_K};
       for (int64_t i = 0; i < kRepeats; ++i)
         kernels.linear(w, {kColumns, nullptr, x.data(), nullptr, 8}, rows, 0, 1,

@@ -6,6 +6,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
+
 #include <cerrno>
 #include <cstring>
 #include <mutex>
@@ -93,5 +97,11 @@ Memory::~Memory() {
 }
 
 bool Memory::is_lost() const { return slot_ >= 0 && ranges[slot_].is_lost.load(); }
+
+void release_free_memory() {
+#ifdef __GLIBC__
+  malloc_trim(0);
+#endif
+}
 
 }  // namespace wazn

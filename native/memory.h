@@ -31,4 +31,7 @@ class Memory {
   int slot_ = -1;
 };
 
+// Gives what the heap has freed back to the system, where the C library can.
+void release_free_memory();
+
 }  // namespace wazn

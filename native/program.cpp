@@ -42,8 +42,8 @@ Program::Program(const Kernels* kernels, std::shared_ptr<Pool> pool, int64_t max
 BufferId Program::add_buffer(int64_t columns, int64_t bits, int64_t copies) {
   const int64_t rows = max_rows_ * copies;
   const int64_t row_bytes = align(columns * bits / 8) + align(columns / 16 * 2) +
-                            align(columns / 16 * 4) + align(columns / 32 * 4) +
-                            align(num_scale_spans(columns) * 4);
+                            align(columns / 8 * 2) + align(columns / 16 * 4) +
+                            align(columns / 32 * 4) + align(num_scale_spans(columns) * 4);
   const int64_t float_bytes = align(rows * columns * 4);
   buffer_memory_.push_back(allocate(float_bytes + (bits ? rows * row_bytes : 0) + 64));
   uint8_t* p = buffer_memory_.back()->data();
@@ -61,6 +61,7 @@ BufferId Program::add_buffer(int64_t columns, int64_t bits, int64_t copies) {
   for (Codes8& row : codes) {
     take(row.codes, columns);
     take(row.multipliers, columns / 16);
+    take(row.code_sums, columns / 8);
     take_sums_and_scales(row);
   }
   std::vector<Codes16>& wide_codes = wide_codes_.emplace_back(bits == 16 ? rows : 0);

@@ -129,7 +129,6 @@ void rope(float* x, const float* angles, const wazn::RopeShape& shape) {
 
 // Spans whose largest magnitude is below this are taken as zero: their scales would underflow.
 constexpr float kNothing = 1e-30f;
-constexpr float kMaxMultiplier = 4095.0f;  // so that sums of any format stay within int32
 
 WAZN_INLINE float largest_of(const float* x, int64_t columns) {
   Floats largest = zero();
@@ -137,24 +136,26 @@ WAZN_INLINE float largest_of(const float* x, int64_t columns) {
   return max_16(largest);
 }
 
-WAZN_INLINE Words rounded(const float* x, float inverse) {
-  return to_words(nearest(mul(load(x), splat(inverse))));
+// Codes of 16 columns. Of an infinite span, infinity times zero is the least code everywhere.
+WAZN_INLINE Words rounded(const float* x, float inverse, int32_t largest) {
+  return max(to_words(nearest(mul(load(x), splat(inverse)))), splat(-largest));
 }
 
-WAZN_INLINE int32_t sum_of(Words x) {
-  const Floats sum = to_floats(x);  // of 16 integers below 2^15: exact
-  return (int32_t)sum_16(sum);
+// The sum of the first `count` integers, which are below 2^15: exact.
+WAZN_INLINE int32_t sum_of(Words x, int64_t count) {
+  return (int32_t)sum_16(keep_first(to_floats(x), count));
 }
 
 // int8 codes of 16 columns with the smallest step that reaches their largest magnitude and is a
 // multiple of the span's scale.
 void quantize(const float* x, int64_t columns, const wazn::Codes8& out) {
+  constexpr float kLargest = (float)wazn::kLargestMultiplier;
   for (int64_t start = 0; start < columns; start += kScaleSpan) {
     const int64_t stop = columns - start < kScaleSpan ? columns : start + kScaleSpan;
     const float top = largest_of(x + start, stop - start);
     const bool is_zero = !(top >= kNothing);
-    const float scale = is_zero ? 0.0f : top / (127.0f * kMaxMultiplier);
-    const float steps = is_zero ? 0.0f : kMaxMultiplier / top;
+    const float scale = is_zero ? 0.0f : top / (127.0f * kLargest);
+    const float steps = is_zero ? 0.0f : kLargest / top;
     out.scales[start / kScaleSpan] = scale;
     for (int64_t i = start; i < stop; i += 32) {
       Words codes[2];
@@ -162,11 +163,14 @@ void quantize(const float* x, int64_t columns, const wazn::Codes8& out) {
         const float* part = x + i + 16 * h;
         float multiplier = __builtin_ceilf(max_16(abs(load(part))) * steps);
         multiplier = multiplier > 1.0f ? multiplier : 1.0f;  // NaN, of an infinite span, too
-        multiplier = multiplier > kMaxMultiplier ? kMaxMultiplier : multiplier;
-        codes[h] = rounded(part, is_zero ? 0.0f : 1.0f / (scale * multiplier));
+        multiplier = multiplier > kLargest ? kLargest : multiplier;
+        codes[h] = rounded(part, is_zero ? 0.0f : 1.0f / (scale * multiplier), 127);
         const int64_t group = i / 16 + h;
+        const int32_t sum = sum_of(codes[h], 16);
         out.multipliers[group] = (int16_t)multiplier;
-        out.sums_16[group] = (int32_t)multiplier * sum_of(codes[h]);
+        out.code_sums[i / 8 + h] = (int16_t)sum_of(codes[h], 8);
+        out.code_sums[i / 8 + 2 + h] = (int16_t)sum;
+        out.sums_16[group] = (int32_t)multiplier * sum;
       }
       out.sums_32[i / 32] = out.sums_16[i / 16] + out.sums_16[i / 16 + 1];
       store_codes(out.codes + i, codes[0], codes[1]);
@@ -185,14 +189,12 @@ void quantize_wide(const float* x, int64_t columns, const wazn::Codes16& out) {
     out.scales[start / kScaleSpan] = is_zero ? 0.0f : top / (float)kLargest;
     for (int64_t i = start; i < stop; i += 32) {
       for (int h = 0; h < 2; ++h) {
-        const Words codes = rounded(x + i + 16 * h, inverse);
         int32_t values[16];
-        store_words(values, codes);
+        store_words(values, rounded(x + i + 16 * h, inverse, kLargest));
         int32_t sum = 0;
         for (int c = 0; c < 16; ++c) {
-          const int32_t code = values[c] < -kLargest ? -kLargest : values[c];  // an infinity, NaN
-          sum += code;
-          out.codes[i + c / 2 * 4 + 2 * h + c % 2] = (int16_t)code;
+          sum += values[c];
+          out.codes[i + c / 2 * 4 + 2 * h + c % 2] = (int16_t)values[c];
         }
         out.sums_16[i / 16 + h] = sum;
       }

@@ -5,8 +5,12 @@
 //   Floats   16 x float32
 //   Words    16 x int32
 //   Bytes    a line of weights: [16 rows][4 columns] of bytes, a row in each 32-bit lane
+//   Shorts   16 pairs of int16, a row's in each 32-bit lane (NEON: four rows' first ones, then
+//   their
+//            second ones, in each 128 bits)
 //   Dots     sums of weights x 8-bit activations over lines of one block of 32 columns, one lane a
-//            row; `weigh` multiplies the sums of the block's halves (columns 0 to 15, 16 to 31) by
+//            row. They `start` at what an offset of the weights' codes takes from them; `weigh`
+//            multiplies the sums of the block's halves (columns 0 to 15, 16 to 31) by the pair of
 //            their multipliers, exactly, and adds them up
 //
 // As packed, a lane of line i holds columns 2i, 2i + 1, 16 + 2i, 16 + 2i + 1: int16 sums keep the

@@ -15,6 +15,9 @@ struct Words {
 struct Bytes {
   __m256i a, b;
 };
+struct Shorts {
+  __m256i a, b;
+};
 
 constexpr int kTile = 4;       // rows per tile: 8 integer accumulators, 2 weights, temporaries
 constexpr int kFloatTile = 6;  // 12 float accumulators
@@ -126,6 +129,12 @@ WAZN_INLINE Words shift_left(Words x) {
 }
 WAZN_INLINE Floats to_floats(Words x) { return {_mm256_cvtepi32_ps(x.a), _mm256_cvtepi32_ps(x.b)}; }
 WAZN_INLINE Words to_words(Floats x) { return {_mm256_cvtps_epi32(x.a), _mm256_cvtps_epi32(x.b)}; }
+WAZN_INLINE Words mul(Words x, Words y) {
+  return {_mm256_mullo_epi32(x.a, y.a), _mm256_mullo_epi32(x.b, y.b)};
+}
+WAZN_INLINE Words max(Words x, Words y) {
+  return {_mm256_max_epi32(x.a, y.a), _mm256_max_epi32(x.b, y.b)};
+}
 WAZN_INLINE void store_words(int32_t* p, Words x) {
   _mm256_storeu_si256((__m256i*)p, x.a);
   _mm256_storeu_si256((__m256i*)(p + 8), x.b);
@@ -188,12 +197,34 @@ WAZN_INLINE __m256i repeat_4(const int8_t* p) {
   __builtin_memcpy(&v, p, 4);
   return _mm256_set1_epi32(v);
 }
-// The multipliers of both halves of a block, in every lane.
-using Pair = __m256i;
-WAZN_INLINE Pair load_pair(const int16_t* p) {
+WAZN_INLINE __m256i repeat_pair(const int16_t* p) {
   int32_t v;
   __builtin_memcpy(&v, p, 4);
   return _mm256_set1_epi32(v);
+}
+WAZN_INLINE Shorts splat_pair(const int16_t* p) { return {repeat_pair(p), repeat_pair(p)}; }
+WAZN_INLINE Shorts splat_short(int x) {
+  return {_mm256_set1_epi16((int16_t)x), _mm256_set1_epi16((int16_t)x)};
+}
+WAZN_INLINE Shorts load_pairs(const int8_t* first, const int8_t* second) {
+  const __m128i x = load_16(first), y = load_16(second);
+  return {_mm256_cvtepi8_epi16(_mm_unpacklo_epi8(x, y)),
+          _mm256_cvtepi8_epi16(_mm_unpackhi_epi8(x, y))};
+}
+WAZN_INLINE Shorts load_shorts(const uint8_t* p) {
+  const Bytes x = load_line(p);
+  return {x.a, x.b};
+}
+WAZN_INLINE void store_shorts(uint8_t* p, Shorts x) { store_line(p, {x.a, x.b}); }
+WAZN_INLINE Shorts mul(Shorts x, Shorts y) {
+  return {_mm256_mullo_epi16(x.a, y.a), _mm256_mullo_epi16(x.b, y.b)};
+}
+WAZN_INLINE Words half_of(Shorts x, int half) {
+  if (half == 0) x = {_mm256_slli_epi32(x.a, 16), _mm256_slli_epi32(x.b, 16)};
+  return {_mm256_srai_epi32(x.a, 16), _mm256_srai_epi32(x.b, 16)};
+}
+WAZN_INLINE Shorts sub(Shorts x, Shorts y) {
+  return {_mm256_sub_epi16(x.a, y.a), _mm256_sub_epi16(x.b, y.b)};
 }
 
 #if defined(__AVXVNNI__)
@@ -201,10 +232,12 @@ WAZN_INLINE Pair load_pair(const int16_t* p) {
 constexpr bool kIsUnsigned = true;  // the dot product takes unsigned weights only
 constexpr bool kMixesHalves = false;
 
+WAZN_INLINE __m256i join_halves(__m256i x, __m256i y) {  // (x low, y low) of each lane
+  return _mm256_blend_epi16(x, _mm256_slli_epi32(y, 16), 0xaa);
+}
 WAZN_INLINE void pair_lines(Bytes& x, Bytes& y) {
   const Bytes low = x, high = y;
-  x = {_mm256_blend_epi16(low.a, _mm256_slli_epi32(high.a, 16), 0xaa),
-       _mm256_blend_epi16(low.b, _mm256_slli_epi32(high.b, 16), 0xaa)};
+  x = {join_halves(low.a, high.a), join_halves(low.b, high.b)};
   y = {_mm256_blend_epi16(_mm256_srli_epi32(low.a, 16), high.a, 0xaa),
        _mm256_blend_epi16(_mm256_srli_epi32(low.b, 16), high.b, 0xaa)};
 }
@@ -215,7 +248,10 @@ WAZN_INLINE Bytes flip_signs(Bytes x) {
 struct Dots {
   Words half[2];
 };
-WAZN_INLINE Dots no_dots() { return {no_words(), no_words()}; }
+template <int kOffset, int kDepth>
+WAZN_INLINE Dots start(const int16_t* sums, int) {
+  return {splat(-kOffset * sums[2]), splat(-kOffset * sums[3])};
+}
 template <int kDepth>
 WAZN_INLINE void dot(Dots& sum, int line, Bytes w, const int8_t* x) {
   Words& s = sum.half[line % 2];
@@ -226,24 +262,12 @@ template <int kDepth>
 constexpr int depth() {
   return 8;
 }
-WAZN_INLINE __m256i weigh_a(__m256i x, Pair m) {
-  return _mm256_mullo_epi32(x, _mm256_srai_epi32(_mm256_slli_epi32(m, 16), 16));
-}
-WAZN_INLINE __m256i weigh_b(__m256i x, Pair m) {
-  return _mm256_mullo_epi32(x, _mm256_srai_epi32(m, 16));
-}
-WAZN_INLINE Words weigh_first(const Dots& d, Pair m) {
-  return {weigh_a(d.half[0].a, m), weigh_a(d.half[0].b, m)};
-}
-WAZN_INLINE Words weigh_second(const Dots& d, Pair m) {
-  return {weigh_b(d.half[1].a, m), weigh_b(d.half[1].b, m)};
-}
-template <bool kIsSmall>
-WAZN_INLINE Words weigh(const Dots& d, Pair m) {
-  if constexpr (!kIsSmall) return add(weigh_first(d, m), weigh_second(d, m));
-  const __m256i a = _mm256_blend_epi16(d.half[0].a, _mm256_slli_epi32(d.half[1].a, 16), 0xaa);
-  const __m256i b = _mm256_blend_epi16(d.half[0].b, _mm256_slli_epi32(d.half[1].b, 16), 0xaa);
-  return {_mm256_madd_epi16(a, m), _mm256_madd_epi16(b, m)};
+template <int kDepth>
+WAZN_INLINE Words weigh(const Dots& d, Shorts m) {
+  if constexpr (kDepth == 8)
+    return {_mm256_madd_epi16(join_halves(d.half[0].a, d.half[1].a), m.a),
+            _mm256_madd_epi16(join_halves(d.half[0].b, d.half[1].b), m.b)};
+  return add(mul(d.half[0], half_of(m, 0)), mul(d.half[1], half_of(m, 1)));
 }
 
 #else
@@ -256,8 +280,16 @@ WAZN_INLINE Bytes flip_signs(Bytes x) { return x; }
 struct Dots {
   __m256i a, b;  // int16 (first half, second half) per row
 };
-WAZN_INLINE Dots no_dots() { return {_mm256_setzero_si256(), _mm256_setzero_si256()}; }
-// kDepth lines of unsigned codes add up without overflow; 0: signed codes, one line at a time.
+// Overflow on the way is no harm: the sums of codes less their offset fit.
+template <int kOffset, int kDepth>
+WAZN_INLINE Dots start(const int16_t* sums, int line) {
+  if constexpr (kOffset == 0) return {_mm256_setzero_si256(), _mm256_setzero_si256()};
+  __m256i sum = repeat_pair(kDepth == 8 || line > 0 ? sums + 2 : sums);
+  if (line > 0) sum = _mm256_sub_epi16(sum, repeat_pair(sums));
+  sum = _mm256_mullo_epi16(sum, _mm256_set1_epi16(-kOffset));
+  return {sum, sum};
+}
+// Signed codes (depth 0) are added up for one line only.
 template <int kDepth>
 WAZN_INLINE void dot(Dots& sum, int, Bytes w, const int8_t* x) {
   const __m256i v = repeat_4(x);
@@ -276,37 +308,25 @@ template <int kDepth>
 constexpr int depth() {
   return kDepth == 0 ? 1 : kDepth;
 }
-WAZN_INLINE Words times(const Dots& d, __m256i m) {
-  return {_mm256_madd_epi16(d.a, m), _mm256_madd_epi16(d.b, m)};
-}
-WAZN_INLINE Words weigh_first(const Dots& d, Pair m) {
-  return times(d, _mm256_and_si256(m, _mm256_set1_epi32(0xffff)));
-}
-WAZN_INLINE Words weigh_second(const Dots& d, Pair m) {
-  return times(d, _mm256_andnot_si256(_mm256_set1_epi32(0xffff), m));
-}
-template <bool kIsSmall>
-WAZN_INLINE Words weigh(const Dots& d, Pair m) {
-  return times(d, m);
+template <int kDepth>
+WAZN_INLINE Words weigh(const Dots& d, Shorts m) {
+  return {_mm256_madd_epi16(d.a, m.a), _mm256_madd_epi16(d.b, m.b)};
 }
 
 #endif
 
 // Dot products with 16-bit activations ------------------------------------------------------------
 
-// The columns 2i and 2i + 1 of one half of a line, as int16, in the lane of their row.
-struct Halves {
-  __m256i a, b;
-};
+// The columns 2i and 2i + 1 of one half of a line.
 template <bool kIsSigned>
-WAZN_INLINE Halves widened_half(Bytes x, int half) {
+WAZN_INLINE Shorts widened_half(Bytes x, int half) {
   const __m256i order = _mm256_broadcastsi128_si256(order_of_half<kIsSigned>(half));
   const __m256i a = _mm256_shuffle_epi8(x.a, order), b = _mm256_shuffle_epi8(x.b, order);
   if constexpr (kIsSigned) return {_mm256_srai_epi16(a, 8), _mm256_srai_epi16(b, 8)};
   return {a, b};
 }
-WAZN_INLINE void dot_wide(Words& sum, Halves w, const int16_t* x) {
-  const __m256i v = load_pair(x);
+WAZN_INLINE void dot_wide(Words& sum, Shorts w, const int16_t* x) {
+  const __m256i v = repeat_pair(x);
 #if defined(__AVXVNNI__)
   sum = {_mm256_dpwssd_avx_epi32(sum.a, w.a, v), _mm256_dpwssd_avx_epi32(sum.b, w.b, v)};
 #else

@@ -15,6 +15,9 @@ struct Words {
 struct Bytes {
   __m512i v;
 };
+struct Shorts {
+  __m512i v;
+};
 
 constexpr int kTile = 8;        // rows per tile: 16 integer accumulators, weights, temporaries
 constexpr int kFloatTile = 12;  // 12 float accumulators
@@ -62,7 +65,6 @@ WAZN_INLINE Floats load_bf16(const uint16_t* p) {
   const __m512i x = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i*)p));
   return {_mm512_castsi512_ps(_mm512_slli_epi32(x, 16))};
 }
-WAZN_INLINE __m128i load_16(const void* p) { return _mm_loadu_si128((const __m128i*)p); }
 WAZN_INLINE Floats load_e8m0_half(const uint8_t* p) {
   const __m512i e = _mm512_cvtepu8_epi32(load_16(p));
   const __m512i normal = _mm512_slli_epi32(_mm512_sub_epi32(e, _mm512_set1_epi32(1)), 23);
@@ -87,6 +89,8 @@ WAZN_INLINE Words shift_left(Words x) {
 }
 WAZN_INLINE Floats to_floats(Words x) { return {_mm512_cvtepi32_ps(x.v)}; }
 WAZN_INLINE Words to_words(Floats x) { return {_mm512_cvtps_epi32(x.v)}; }
+WAZN_INLINE Words mul(Words x, Words y) { return {_mm512_mullo_epi32(x.v, y.v)}; }
+WAZN_INLINE Words max(Words x, Words y) { return {_mm512_max_epi32(x.v, y.v)}; }
 WAZN_INLINE void store_words(int32_t* p, Words x) { _mm512_storeu_si512(p, x.v); }
 WAZN_INLINE Floats as_floats(Words x) { return {_mm512_castsi512_ps(x.v)}; }
 
@@ -120,13 +124,23 @@ WAZN_INLINE Floats byte_to_floats(Bytes x, int i, bool is_signed) {
 constexpr bool kIsUnsigned = true;  // the dot product takes unsigned weights only
 constexpr bool kMixesHalves = false;
 
-// The multipliers of both halves of a block, in every lane.
-using Pair = __m512i;
-WAZN_INLINE Pair load_pair(const int16_t* p) {
+WAZN_INLINE Shorts splat_pair(const int16_t* p) {
   int32_t v;
   __builtin_memcpy(&v, p, 4);
-  return _mm512_set1_epi32(v);
+  return {_mm512_set1_epi32(v)};
 }
+WAZN_INLINE Shorts splat_short(int x) { return {_mm512_set1_epi16((int16_t)x)}; }
+WAZN_INLINE Shorts load_pairs(const int8_t* first, const int8_t* second) {
+  const __m128i x = load_16(first), y = load_16(second);
+  return {_mm512_cvtepi8_epi16(_mm256_set_m128i(_mm_unpackhi_epi8(x, y), _mm_unpacklo_epi8(x, y)))};
+}
+WAZN_INLINE Shorts load_shorts(const uint8_t* p) { return {_mm512_loadu_si512(p)}; }
+WAZN_INLINE void store_shorts(uint8_t* p, Shorts x) { _mm512_storeu_si512(p, x.v); }
+WAZN_INLINE Shorts mul(Shorts x, Shorts y) { return {_mm512_mullo_epi16(x.v, y.v)}; }
+WAZN_INLINE Words half_of(Shorts x, int half) {
+  return {_mm512_srai_epi32(half == 0 ? _mm512_slli_epi32(x.v, 16) : x.v, 16)};
+}
+WAZN_INLINE Shorts sub(Shorts x, Shorts y) { return {_mm512_sub_epi16(x.v, y.v)}; }
 WAZN_INLINE __m512i join_halves(__m512i x, __m512i y) {  // (x low, y low) of each lane
   return _mm512_mask_blend_epi16(0xaaaaaaaau, x, _mm512_slli_epi32(y, 16));
 }
@@ -141,7 +155,10 @@ WAZN_INLINE Bytes flip_signs(Bytes x) {
 struct Dots {
   Words half[2];
 };
-WAZN_INLINE Dots no_dots() { return {{no_words(), no_words()}}; }
+template <int kOffset, int kDepth>
+WAZN_INLINE Dots start(const int16_t* sums, int) {
+  return {{splat(-kOffset * sums[2]), splat(-kOffset * sums[3])}};
+}
 template <int kDepth>
 WAZN_INLINE void dot(Dots& sum, int line, Bytes w, const int8_t* x) {
   int32_t v;
@@ -153,32 +170,23 @@ template <int kDepth>
 constexpr int depth() {
   return 8;
 }
-WAZN_INLINE Words weigh_first(const Dots& d, Pair m) {
-  return {_mm512_mullo_epi32(d.half[0].v, _mm512_srai_epi32(_mm512_slli_epi32(m, 16), 16))};
-}
-WAZN_INLINE Words weigh_second(const Dots& d, Pair m) {
-  return {_mm512_mullo_epi32(d.half[1].v, _mm512_srai_epi32(m, 16))};
-}
-template <bool kIsSmall>
-WAZN_INLINE Words weigh(const Dots& d, Pair m) {
-  if constexpr (!kIsSmall) return add(weigh_first(d, m), weigh_second(d, m));
-  return {_mm512_madd_epi16(join_halves(d.half[0].v, d.half[1].v), m)};
+template <int kDepth>
+WAZN_INLINE Words weigh(const Dots& d, Shorts m) {
+  if constexpr (kDepth == 8) return {_mm512_madd_epi16(join_halves(d.half[0].v, d.half[1].v), m.v)};
+  return add(mul(d.half[0], half_of(m, 0)), mul(d.half[1], half_of(m, 1)));
 }
 
 // Dot products with 16-bit activations ------------------------------------------------------------
 
-// The columns 2i and 2i + 1 of one half of a line, as int16, in the lane of their row.
-struct Halves {
-  __m512i v;
-};
+// The columns 2i and 2i + 1 of one half of a line.
 template <bool kIsSigned>
-WAZN_INLINE Halves widened_half(Bytes x, int half) {
+WAZN_INLINE Shorts widened_half(Bytes x, int half) {
   const __m512i order = _mm512_broadcast_i32x4(order_of_half<kIsSigned>(half));
   const __m512i pairs = _mm512_shuffle_epi8(x.v, order);
   return {kIsSigned ? _mm512_srai_epi16(pairs, 8) : pairs};
 }
-WAZN_INLINE void dot_wide(Words& sum, Halves w, const int16_t* x) {
-  sum = {_mm512_dpwssd_epi32(sum.v, w.v, load_pair(x))};
+WAZN_INLINE void dot_wide(Words& sum, Shorts w, const int16_t* x) {
+  sum = {_mm512_dpwssd_epi32(sum.v, w.v, splat_pair(x).v)};
 }
 
 // A row's 32 codes, in the order of the lines: units of four columns of each half in turn.

@@ -18,6 +18,9 @@ struct Words {
 struct Bytes {
   uint8x16_t v[4];
 };
+struct Shorts {
+  int16x8_t v[4];
+};
 
 constexpr int kTile = 2;       // rows per tile: 16 integer accumulators, 8 sums, weights
 constexpr int kFloatTile = 6;  // 24 float accumulators
@@ -134,6 +137,8 @@ WAZN_INLINE int32x4_t to_word(float32x4_t x) {
   return vbslq_s32(fits, vcvtnq_s32_f32(x), vdupq_n_s32(INT32_MIN));
 }
 WAZN_INLINE Words to_words(Floats x) { return WAZN_EACH(Words, to_word(x.v[i])); }
+WAZN_INLINE Words mul(Words x, Words y) { return WAZN_EACH(Words, vmulq_s32(x.v[i], y.v[i])); }
+WAZN_INLINE Words max(Words x, Words y) { return WAZN_EACH(Words, vmaxq_s32(x.v[i], y.v[i])); }
 WAZN_INLINE void store_words(int32_t* p, Words x) {
   for (int i = 0; i < 4; ++i) vst1q_s32(p + 4 * i, x.v[i]);
 }
@@ -179,13 +184,34 @@ WAZN_INLINE Floats byte_to_floats(Bytes x, int byte, bool is_signed) {
 constexpr bool kIsUnsigned = false;  // the dot product takes signed weights; unsigned ones fit, too
 constexpr bool kMixesHalves = false;
 
-// The multipliers of both halves of a block.
-using Pair = int32x2_t;
-WAZN_INLINE Pair load_pair(const int16_t* p) {
-  int32_t v;
-  __builtin_memcpy(&v, p, 4);
-  return vget_low_s32(vmovl_s16(vreinterpret_s16_s32(vdup_n_s32(v))));
+WAZN_INLINE Shorts splat_pair(const int16_t* p) {
+  const int16x8_t v = vcombine_s16(vdup_n_s16(p[0]), vdup_n_s16(p[1]));
+  return {{v, v, v, v}};
 }
+WAZN_INLINE Shorts splat_short(int x) {
+  const int16x8_t v = vdupq_n_s16((int16_t)x);
+  return {{v, v, v, v}};
+}
+WAZN_INLINE Shorts load_pairs(const int8_t* first, const int8_t* second) {
+  const int8x16_t x = vld1q_s8(first), y = vld1q_s8(second);
+  const int16x8_t x_low = vmovl_s8(vget_low_s8(x)), x_high = vmovl_high_s8(x);
+  const int16x8_t y_low = vmovl_s8(vget_low_s8(y)), y_high = vmovl_high_s8(y);
+  return {{vcombine_s16(vget_low_s16(x_low), vget_low_s16(y_low)),
+           vcombine_s16(vget_high_s16(x_low), vget_high_s16(y_low)),
+           vcombine_s16(vget_low_s16(x_high), vget_low_s16(y_high)),
+           vcombine_s16(vget_high_s16(x_high), vget_high_s16(y_high))}};
+}
+WAZN_INLINE Shorts load_shorts(const uint8_t* p) {
+  return WAZN_EACH(Shorts, vreinterpretq_s16_u8(vld1q_u8(p + 16 * i)));
+}
+WAZN_INLINE void store_shorts(uint8_t* p, Shorts x) {
+  for (int i = 0; i < 4; ++i) vst1q_u8(p + 16 * i, vreinterpretq_u8_s16(x.v[i]));
+}
+WAZN_INLINE Shorts mul(Shorts x, Shorts y) { return WAZN_EACH(Shorts, vmulq_s16(x.v[i], y.v[i])); }
+WAZN_INLINE Words half_of(Shorts x, int half) {
+  return WAZN_EACH(Words, half == 0 ? vmovl_s16(vget_low_s16(x.v[i])) : vmovl_high_s16(x.v[i]));
+}
+WAZN_INLINE Shorts sub(Shorts x, Shorts y) { return WAZN_EACH(Shorts, vsubq_s16(x.v[i], y.v[i])); }
 WAZN_INLINE void pair_lines(Bytes& x, Bytes& y) {
   for (int i = 0; i < 4; ++i) {
     const uint16x8_t low = vreinterpretq_u16_u8(x.v[i]), high = vreinterpretq_u16_u8(y.v[i]);
@@ -197,7 +223,10 @@ WAZN_INLINE Bytes flip_signs(Bytes x) { return x; }
 struct Dots {
   Words half[2];
 };
-WAZN_INLINE Dots no_dots() { return {{no_words(), no_words()}}; }
+template <int kOffset, int kDepth>
+WAZN_INLINE Dots start(const int16_t* sums, int) {
+  return {{splat(-kOffset * sums[2]), splat(-kOffset * sums[3])}};
+}
 template <int kLane>
 WAZN_INLINE void dot_lane(Words& s, Bytes w, int8x16_t x) {
   s = WAZN_EACH(Words, vdotq_laneq_s32(s.v[i], vreinterpretq_s8_u8(w.v[i]), x, kLane));
@@ -221,27 +250,16 @@ template <int kDepth>
 constexpr int depth() {
   return 8;
 }
-WAZN_INLINE Words weigh_first(const Dots& d, Pair m) {
-  return WAZN_EACH(Words, vmulq_lane_s32(d.half[0].v[i], m, 0));
-}
-WAZN_INLINE Words weigh_second(const Dots& d, Pair m) {
-  return WAZN_EACH(Words, vmulq_lane_s32(d.half[1].v[i], m, 1));
-}
-template <bool kIsSmall>
-WAZN_INLINE Words weigh(const Dots& d, Pair m) {
-  const Words first = weigh_first(d, m);
-  return WAZN_EACH(Words, vmlaq_lane_s32(first.v[i], d.half[1].v[i], m, 1));
+template <int kDepth>
+WAZN_INLINE Words weigh(const Dots& d, Shorts m) {
+  return add(mul(d.half[0], half_of(m, 0)), mul(d.half[1], half_of(m, 1)));
 }
 
 // Dot products with 16-bit activations ------------------------------------------------------------
 
-// The columns 2i and 2i + 1 of one half of a line, as int16: of four rows the first, then the
-// second.
-struct Halves {
-  int16x8_t v[4];
-};
+// The columns 2i and 2i + 1 of one half of a line.
 template <bool kIsSigned>
-WAZN_INLINE Halves widened_half(Bytes x, int half) {
+WAZN_INLINE Shorts widened_half(Bytes x, int half) {
   uint8_t order[16];
   for (int row = 0; row < 4; ++row)
     for (int column = 0; column < 2; ++column) {
@@ -252,9 +270,9 @@ WAZN_INLINE Halves widened_half(Bytes x, int half) {
   const uint8x16_t places = vld1q_u8(order);
   constexpr int kShift = kIsSigned ? -8 : 0;
   return WAZN_EACH(
-      Halves, vshlq_s16(vreinterpretq_s16_u8(vqtbl1q_u8(x.v[i], places)), vdupq_n_s16(kShift)));
+      Shorts, vshlq_s16(vreinterpretq_s16_u8(vqtbl1q_u8(x.v[i], places)), vdupq_n_s16(kShift)));
 }
-WAZN_INLINE void dot_wide(Words& sum, Halves w, const int16_t* x) {
+WAZN_INLINE void dot_wide(Words& sum, Shorts w, const int16_t* x) {
   const int16x4_t v = vreinterpret_s16_s32(vld1_dup_s32((const int32_t*)x));
   for (int i = 0; i < 4; ++i) {
     sum.v[i] = vmlal_lane_s16(sum.v[i], vget_low_s16(w.v[i]), v, 0);

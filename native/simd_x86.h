@@ -8,6 +8,8 @@ namespace {
 
 #define WAZN_INLINE inline __attribute__((always_inline))
 
+WAZN_INLINE __m128i load_16(const void* p) { return _mm_loadu_si128((const __m128i*)p); }
+
 // Where the bytes of two columns of one half of a line lie, as int16: low bytes of codes without a
 // sign, else high ones.
 template <bool kIsSigned>

@@ -59,7 +59,7 @@ struct Packed {
 // A row of activations in 8 or in 16 bits.
 struct Row {
   std::vector<int8_t> codes;
-  std::vector<int16_t> wide_codes, multipliers;
+  std::vector<int16_t> wide_codes, multipliers, code_sums;
   std::vector<int32_t> sums_16, sums_32;
   std::vector<float> scales;
 
@@ -67,6 +67,7 @@ struct Row {
       : codes(bits == 8 ? columns : 0),
         wide_codes(bits == 16 ? columns : 0),
         multipliers(bits == 8 ? columns / 16 : 0),
+        code_sums(bits == 8 ? columns / 8 : 0),
         sums_16(columns / 16),
         sums_32(columns / 32),
         scales(wazn::num_scale_spans(columns)) {
@@ -74,7 +75,8 @@ struct Row {
     if (bits == 16) kernels().quantize_wide(x, columns, wide());
   }
   wazn::Codes8 narrow() {
-    return {codes.data(), multipliers.data(), sums_16.data(), sums_32.data(), scales.data()};
+    return {codes.data(),   multipliers.data(), code_sums.data(),
+            sums_16.data(), sums_32.data(),     scales.data()};
   }
   wazn::Codes16 wide() {
     return {wide_codes.data(), sums_16.data(), sums_32.data(), scales.data()};
@@ -83,6 +85,7 @@ struct Row {
     append(out, codes.data(), codes.size());
     append(out, wide_codes.data(), wide_codes.size());
     append(out, multipliers.data(), multipliers.size());
+    append(out, code_sums.data(), code_sums.size());
     append(out, sums_16.data(), sums_16.size());
     append(out, sums_32.data(), sums_32.size());
     append(out, scales.data(), scales.size());

@@ -102,8 +102,16 @@ def test_products_equal_their_twin(kernels: Driver, format: Format, form: int) -
 def test_the_extremes_of_codes_and_activations_do_not_overflow(kernels: Driver, form: int) -> None:
     cases, expected, names = [], [], []
     for format in set(Format) - set(FLOATS):
-        for byte in (0x00, 0x7F, 0x80, 0xFF):
+        for byte, sub_scales in (
+            (0x00, 0x80),
+            (0x00, 0x7F),
+            (0x7F, 0x7F),
+            (0x80, 0x80),
+            (0xFF, 0x80),
+        ):
             raw = np.full((16, 1280 // format.block_size * format.block_bytes), byte, np.uint8)
+            if "scales" in (format.layout.names or ()):
+                raw.view(format.layout)["scales"] = np.array(sub_scales, np.uint8).view(np.int8)
             for name in set(format.layout.names or ()) & {"d", "m", "exponent"}:
                 raw.view(format.layout)[name] = 100
             for rows, sign in ((1, 1.0), (9, -1.0)):
@@ -144,6 +152,7 @@ def test_quantised_activations_equal_their_twin(kernels: Driver, bits: int) -> N
         [
             ("codes", f"i{bits // 8}", columns),
             ("multipliers", np.int16, columns // 16 if bits == 8 else 0),
+            ("code_sums", np.int16, (columns // 32, 4) if bits == 8 else 0),
             ("sums_16", np.int32, columns // 16),
             ("sums_32", np.int32, columns // 32),
             ("scales", np.float32, -(-columns // 256)),
@@ -159,6 +168,9 @@ def test_quantised_activations_equal_their_twin(kernels: Driver, bits: int) -> N
     for i, row in enumerate(rows[columns:]):
         integers = row["codes"].astype(np.int64)[order]
         if bits == 8:
+            halves = integers.reshape(-1, 2, 16)
+            sums = np.stack([halves[..., :8].sum(axis=2), halves.sum(axis=2)], axis=1)
+            np.testing.assert_array_equal(row["code_sums"], sums.reshape(-1, 4))
             integers *= row["multipliers"].astype(np.int64).repeat(16)
         np.testing.assert_array_equal(integers, expected.integers[i])
         np.testing.assert_array_equal(row["sums_16"], integers.reshape(-1, 16).sum(axis=1))
@@ -171,11 +183,11 @@ def test_an_infinite_activation_has_the_same_codes_everywhere(kernels: Driver) -
     x[5] = np.inf  # a scale of infinity: the others count as 0, and inf * 0 saturates
     (answer,) = kernels.run([case("quantize", [256, 8], x)])
     codes = np.frombuffer(answer, np.int8, 256)
-    assert sorted(codes) == [-128, *[0] * 255]
+    assert sorted(codes) == [-127, *[0] * 255]
     multipliers = np.frombuffer(answer, np.int16, 16, 256)
-    sums = np.frombuffer(answer, np.int32, 16 + 8, 256 + 32)
+    sums = np.frombuffer(answer, np.int32, 16 + 8, 256 + 32 + 64)
     assert (multipliers == 1).all()
-    assert sums[0] == sums[16] == -(2**31)
+    assert sums[0] == sums[16] == -127
     assert np.count_nonzero(sums) == 2
 
 

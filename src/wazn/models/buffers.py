@@ -90,10 +90,18 @@ class BufferedLowering:
         """The tensor, and those that take over its buffer one after another."""
         yield tensor
         for reader in self._readers[tensor]:
-            if reader.inputs[0] is tensor and (
-                reader.kind in _IN_PLACE or (reader.kind == "norm" and reader.heads > 1)
+            if self._is_gated(tensor, reader) or (
+                reader.inputs[0] is tensor
+                and (reader.kind in _IN_PLACE or (reader.kind == "norm" and reader.heads > 1))
             ):
                 yield from self._tenants(reader)
+
+    def _is_gated(self, tensor: Tensor, reader: Tensor) -> bool:
+        """Whether the reader only multiplies the tensor by a gate, which it does in place."""
+        if reader.kind != "multiply" or self._readers[tensor] != [reader]:
+            return False
+        gate, up = reader.inputs
+        return up is tensor and gate.columns == up.columns
 
     def _buffer(self, columns: int, form: str, copies: int = 1) -> int:
         key = (columns, form, copies)

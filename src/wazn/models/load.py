@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from wazn import native
 from wazn.errors import BadRequest, DoesNotFit
 from wazn.machine import available_memory, read_cpu
 from wazn.models.checkpoint import Checkpoint, open_checkpoint
@@ -67,6 +68,7 @@ def load_model(
             parts = _advised(text.result(), packed)
         model = Model(checkpoint.decoder, packed, options, parts)
         _spread(model, listener or Listener())
+        native.release_free_memory()  # what reading the files took
         return model
     finally:
         checkpoint.close()

@@ -135,13 +135,14 @@ class Lowering(LatentLowering, RecurrentLowering, CompressedLowering, StreamLowe
             raise UnsupportedModel(f"only what {', '.join(GATES)} make can be multiplied")
         (inner,) = gate.inputs
         before, other = self._read(inner, up)
-        out = self._allocate(node)
+        is_in_place = self._is_gated(up, node)
+        out = self._take_over(node, up) if is_in_place else self._allocate(node)
         if gate.kind == "sigmoid":
             self.program.sigmoid_gate(before, other, out)
         else:
             self.program.gated_product(before, other, out, gate.kind, gate.number)
         self._say(f"{gate.kind}(gate) * up", f"b{out} = {gate.kind}(b{before}) * b{other}")
-        self._release(inner, up)
+        self._release(inner, *(() if is_in_place else (up,)))
 
     def _gated_residual(self, node: Tensor) -> None:
         gate, value = node.inputs

@@ -175,7 +175,7 @@ def rope(x: Floats, angles: Floats, *, interleaved: bool) -> Floats:
 
 
 SCALE_SPAN = 256
-MAX_MULTIPLIER = np.float32(4095)
+MAX_MULTIPLIER = np.float32(127)
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,11 +211,11 @@ def quantize(x: Floats) -> Quantised:
     return Quantised(integers, np.stack(scales, axis=1))
 
 
-LARGEST_WIDE = np.float32(32767)
+LARGEST_WIDE = np.float32(16383)
 
 
 def quantize_wide(x: Floats) -> Quantised:
-    """Integers of 16 bits, with one scale for a span."""
+    """Integers of 15 bits, with one scale for a span."""
     integers, scales = np.empty(x.shape, np.int64), []
     for start in range(0, x.shape[1], SCALE_SPAN):
         span = x[:, start : start + SCALE_SPAN]
@@ -231,24 +231,30 @@ def quantize_wide(x: Floats) -> Quantised:
 def linear(raw: NDArray[np.uint8], format: Format, x: Quantised) -> Floats:
     """Quantised x (rows, columns) times quantised weights.
 
-    Exact integer sums per group of columns that share a scale, one float step per group (two with
-    a minimum), one more per 256 columns.
+    Exact integer sums of 32 columns (with the sub-scales of 16, where a format has them), one float
+    step for each (one more per minimum), one more per 256 columns.
     """
     parts = take_apart(raw, format)
-    group = parts.codes.shape[-1]
-    codes = parts.codes.reshape(len(raw), -1).astype(np.int64)
-    scales = parts.scales.reshape(len(raw), -1)
+    integers, scales = parts.codes, parts.scales
+    if parts.super_scales is not None and parts.sub_scales is not None:
+        integers = parts.codes * parts.sub_scales
+        scales = np.repeat(parts.super_scales, parts.codes.shape[1] // 2, axis=1)
+    weights = integers.reshape(len(raw), -1).astype(np.int64)
+    scales = scales.reshape(len(raw), -1)
     lows = None if parts.lows is None else parts.lows.reshape(len(raw), -1)
+    group = parts.codes.shape[-1]
     out = np.zeros((len(x.integers), len(raw)), np.float32)
     for span in range(x.scales.shape[1]):
         total = np.zeros_like(out)
-        for column in range(span * SCALE_SPAN, min((span + 1) * SCALE_SPAN, codes.shape[1]), group):
-            at = slice(column, column + group)
-            product = (x.integers[:, at] @ codes[:, at].T).astype(np.float32)
-            total = fma(scales[None, :, column // group], product, total)
-            if lows is not None:
-                sums = x.integers[:, at].sum(axis=1).astype(np.float32)
-                total = fma(lows[None, :, column // group], sums[:, None], total)
+        for column in range(span * SCALE_SPAN, min((span + 1) * SCALE_SPAN, weights.shape[1]), 32):
+            at = slice(column, column + 32)
+            product = (x.integers[:, at] @ weights[:, at].T).astype(np.float32)
+            total = fma(scales[None, :, column // 32], product, total)
+            if lows is None:
+                continue
+            for start in range(column, column + 32, group):
+                sums = x.integers[:, start : start + group].sum(axis=1).astype(np.float32)
+                total = fma(lows[None, :, start // group], sums[:, None], total)
         out = fma(total, x.scales[:, span, None], out)
     return out
 

@@ -26,6 +26,7 @@ try:
         available_isas,
         pack,
         packed_bytes,
+        release_free_memory,
         uniform,
     )
 except ImportError as error:
@@ -54,6 +55,7 @@ __all__ = [
     "measure_compute",
     "pack",
     "packed_bytes",
+    "release_free_memory",
     "uniform",
 ]
 

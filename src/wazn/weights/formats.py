@@ -114,12 +114,16 @@ class Parts:
     ``codes`` are integers of shape (blocks, groups, elements) in float32; scales and lows have the
     shape (blocks, groups, 1). Formats without minima have no lows. Formats with integer ``zeros``,
     of that shape, mean scale * (code - zero), rounded once; products take -(scale * zero) as low.
+    Where groups are of 16, scale = super_scale * sub_scale, and products multiply by the latter, an
+    integer, before they round; super-scales have the shape (blocks, 1, 1).
     """
 
     codes: Floats
     scales: Floats
     lows: Floats | None = None
     zeros: Floats | None = None
+    super_scales: Floats | None = None
+    sub_scales: Floats | None = None
 
     @property
     def values(self) -> Floats:
@@ -231,13 +235,18 @@ def _scaled(d: NDArray[np.float16], scales: NDArray[np.number]) -> Floats:
     return _column(d) * scales.astype(np.float32)[:, :, np.newaxis]
 
 
+def _in_sixteens(
+    codes: Floats, d: NDArray[np.float16], scales: NDArray[np.number], lows: Floats | None = None
+) -> Parts:
+    """Codes ``(blocks, 16, 16)`` with their sub-scales ``(blocks, 16)``."""
+    subs = scales.astype(np.float32)[:, :, np.newaxis]
+    return Parts(codes, _scaled(d, scales), lows, super_scales=_column(d), sub_scales=subs)
+
+
 def _q2_k(blocks: Blocks) -> Parts:
     quants = _planes(blocks["quants"], 2, 32).reshape(-1, 16, 16)
-    return Parts(
-        quants.astype(np.float32),
-        _scaled(blocks["d"], blocks["scales"] & 15),
-        -_scaled(blocks["m"], blocks["scales"] >> 4),
-    )
+    lows = -_scaled(blocks["m"], blocks["scales"] >> 4)
+    return _in_sixteens(quants.astype(np.float32), blocks["d"], blocks["scales"] & 15, lows)
 
 
 def _q3_k(blocks: Blocks) -> Parts:
@@ -248,7 +257,7 @@ def _q3_k(blocks: Blocks) -> Parts:
     # A clear high bit means four less; (blocks, 8, 32) from one run of eight planes.
     quants = _planes(blocks["quants"], 2, 32) | (_planes(blocks["high"], 1, 32) << np.uint8(2))
     codes = quants.astype(np.float32).reshape(-1, 16, 16) - 4
-    return Parts(codes, _scaled(blocks["d"], scales))
+    return _in_sixteens(codes, blocks["d"], scales)
 
 
 def _scales_and_minima(packed: Bytes) -> tuple[Bytes, Bytes]:
@@ -284,7 +293,7 @@ def _q6_k(blocks: Blocks) -> Parts:
     low = _planes(blocks["quants"], 4, 64).reshape(-1, 16, 16)
     high = _planes(blocks["high"], 2, 32).reshape(-1, 16, 16)
     codes = (low | (high << np.uint8(4))).astype(np.float32) - 32
-    return Parts(codes, _scaled(blocks["d"], blocks["scales"]))
+    return _in_sixteens(codes, blocks["d"], blocks["scales"])
 
 
 def _iq4_xs(blocks: Blocks) -> Parts:
