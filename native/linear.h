@@ -54,6 +54,7 @@ struct Direct {
   WAZN_INLINE void prefetch(int64_t b) const {
     fetch(panel + wazn::kAhead + b * kBlockBytes, kBlockBytes);
   }
+  WAZN_INLINE void prefetch_span(int64_t, int64_t) const {}
   // For 8-bit activations.
   WAZN_INLINE void lines(int64_t b, int i, Bytes (&w)[2]) const {
     F::Codec::lines(F::codes(panel, b), i, w);
@@ -96,17 +97,16 @@ struct Expanded {
   // A chunk stays in the first-level cache.
   static constexpr int64_t kBlocks = 16384 / kCodeBytes;
 
-  uint8_t* codes;       // [blocks][8 lines][16 rows][4]
-  float* values;        // [blocks][scale, pairs of sub-scales, mins][16 rows]
-  const uint8_t* next;  // blocks of the next chunk, fetched while this one is multiplied
-  int64_t next_bytes;   // of each
+  uint8_t* codes;  // [blocks][8 lines][16 rows][4]
+  float* values;   // [blocks][scale, pairs of sub-scales, mins][16 rows]
+  // What a tile fetches of the next chunk with each block, meanwhile.
+  const uint8_t* next = nullptr;
+  int64_t next_bytes = 0;
 
   explicit Expanded(uint8_t* scratch)
       : codes(scratch), values((float*)(scratch + kBlocks * kCodeBytes)) {}
   template <class Source>
   void fill(const Source& source, int64_t first, int64_t last) {
-    next = source.panel + last * Source::kBlockBytes;
-    next_bytes = Source::kBlockBytes;
     for (int64_t b = first; b < last; ++b) {
       for (int i = 0; i < 4; ++i) {
         uint8_t* target = codes + (b - first) * kCodeBytes + kCodeBytes / 4 * i;
@@ -132,7 +132,10 @@ struct Expanded {
         for (int g = 0; g < S::kGroups; ++g) store(v += kPanelRows, s.mins[g]);
     }
   }
-  WAZN_INLINE void prefetch(int64_t b) const { fetch(next + b * next_bytes, next_bytes); }
+  WAZN_INLINE void prefetch(int64_t) const {}
+  WAZN_INLINE void prefetch_span(int64_t b, int64_t blocks) const {
+    fetch(next + b * next_bytes, blocks * next_bytes);
+  }
   WAZN_INLINE void lines(int64_t b, int i, Bytes (&w)[2]) const {
     for (int l = 0; l < 2; ++l) w[l] = load_line(codes + b * kCodeBytes + 128 * i + 64 * l);
   }
@@ -220,6 +223,7 @@ WAZN_INLINE void tile(const Source& w, int64_t first, int64_t last, const X (&x)
     Floats total[Y];
     for (int y = 0; y < Y; ++y) total[y] = zero();
     const int64_t stop = smaller(start + span, last);
+    w.prefetch_span(start - first, stop - start);
     for (int64_t b = start; b < stop; ++b) {
       w.prefetch(b - first);
       Words sum[Y];
@@ -305,7 +309,11 @@ void expanded_rows(const Source& panel, const X* x, int64_t row, int64_t num_row
   for (part.first = 0; part.first < part.num_blocks; part.first += Weights::kBlocks) {
     part.last = smaller(part.first + Weights::kBlocks, part.num_blocks);
     expanded.fill(panel, part.first, part.last);
+    const uint8_t* next = panel.panel + part.last * Source::kBlockBytes;
+    constexpr int64_t bytes = Weights::kBlocks * Source::kBlockBytes;
     each_tile<kTile, (kTile + 1) / 2>(num_rows, [&]<int Y>(int64_t from) {
+      expanded.next = next + bytes * from / num_rows;
+      expanded.next_bytes = Source::kBlockBytes * Y / num_rows;
       tile_of_rows<Y>(expanded, x, row + from, part, out);
     });
   }
