@@ -295,8 +295,8 @@ WAZN_INLINE void each_tile(int64_t num_rows, F&& f) {
   }
 }
 
-// One tile unpacks a panel in registers. For more rows it is unpacked once, some blocks at a time,
-// for `kRowBlock` rows, which stay in the second-level cache from panel to panel.
+// One or two tiles unpack a panel in registers. For more rows it is unpacked once, some blocks at a
+// time, for `kRowBlock` rows, which stay in the second-level cache from panel to panel.
 constexpr int64_t kRowBlock = 128;
 
 // One panel and rows [row, row + num_rows), too many to unpack for each tile.
@@ -310,10 +310,12 @@ void expanded_rows(const Source& panel, const X* x, int64_t row, int64_t num_row
     part.last = smaller(part.first + Weights::kBlocks, part.num_blocks);
     expanded.fill(panel, part.first, part.last);
     const uint8_t* next = panel.panel + part.last * Source::kBlockBytes;
-    constexpr int64_t bytes = Weights::kBlocks * Source::kBlockBytes;
+    const int64_t left =
+        part.last < part.num_blocks ? part.num_blocks - part.last : part.num_blocks;
+    const int64_t bytes = smaller(left, Weights::kBlocks) * Source::kBlockBytes;
     each_tile<kTile, (kTile + 1) / 2>(num_rows, [&]<int Y>(int64_t from) {
       expanded.next = next + bytes * from / num_rows;
-      expanded.next_bytes = Source::kBlockBytes * Y / num_rows;
+      expanded.next_bytes = bytes * Y / (num_rows * (part.last - part.first)) + 1;
       tile_of_rows<Y>(expanded, x, row + from, part, out);
     });
   }
@@ -322,7 +324,9 @@ void expanded_rows(const Source& panel, const X* x, int64_t row, int64_t num_row
 template <class F, class X>
 void linear_rows(const Matrix& w, const X* x, int64_t rows, int64_t first, int64_t last,
                  const Output& out, uint8_t* scratch) {
-  constexpr int kDirect = kIsWide<X> ? kTile / F::kGroups : kTile;  // as many as registers hold
+  // As many as registers hold, and twice that of what is quickly unpacked.
+  constexpr int kDirect = kIsWide<X> ? kTile / F::kGroups : kTile;
+  constexpr int64_t kMost = kDirect * (!kIsWide<X> && F::kSpan == 32 ? 2 : 1);
   const int64_t blocks = w.columns / 32, row_blocks = (rows + kRowBlock - 1) / kRowBlock;
   for (int64_t r = 0; r < row_blocks; ++r) {
     const int64_t row = r * rows / row_blocks, num_rows = (r + 1) * rows / row_blocks - row;
@@ -330,7 +334,7 @@ void linear_rows(const Matrix& w, const X* x, int64_t rows, int64_t first, int64
       const Direct<F, X> panel{w.data + p * (w.columns / F::kSpan * F::kBytes)};
       const int64_t column = p * kPanelRows, count = smaller(kPanelRows, w.rows - column);
       const Part part = {0, blocks, blocks, nullptr, column, count};
-      if (num_rows <= kDirect)
+      if (num_rows <= kMost)
         each_tile<kDirect, 1>(num_rows, [&]<int Y>(int64_t from) {
           tile_of_rows<Y>(panel, x, row + from, part, out);
         });
