@@ -97,7 +97,7 @@ struct Expanded {
   // A chunk stays in the first-level cache.
   static constexpr int64_t kBlocks = 16384 / kCodeBytes;
 
-  uint8_t* codes;  // [blocks][8 lines][16 rows][4]
+  uint8_t* codes;  // [blocks][8 lines][16 rows][4], wide: [blocks][16 half lines][16 rows][2]
   float* values;   // [blocks][scale, pairs of sub-scales, mins][16 rows]
   // What a tile fetches of the next chunk with each block, meanwhile.
   const uint8_t* next = nullptr;
