@@ -68,6 +68,8 @@ def twins(tiny: Tiny, method: str, folder: Path) -> tuple[Path, Path]:
     quantised: dict[str, Typed] = {}
     floats: dict[str, Typed] = {}
     for name, values in draw(read_config(tiny), tiny.seed).items():
+        if name == "model.embed_tokens.weight":  # no layer outshouts it, as in trained models
+            values = values * np.float32(4)
         if name.endswith("_proj.weight"):
             written = writer(rng, (values.shape[0], values.shape[1]))
             quantised |= written.named(name.removesuffix(".weight"))
@@ -106,8 +108,8 @@ def test_a_quantised_model_computes_what_its_dequantised_twin_computes(
     expected = logits(floats, precision="exact")
     np.testing.assert_array_equal(logits(quantised, precision="exact"), expected)
     fast = logits(quantised)
-    distances = np.linalg.norm(fast - expected, axis=1) / np.linalg.norm(expected, axis=1)
-    assert np.median(distances) < 0.15  # a row whose experts flip is another row
+    bound = 0.15 if method == "bytes" else 0.01  # whose weights are so large that experts flip
+    assert np.linalg.norm(fast - expected) < bound * np.linalg.norm(expected)
 
 
 def test_experts_of_4_bit_floats_compute_what_their_dequantised_twins_compute(
