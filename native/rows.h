@@ -141,11 +141,6 @@ WAZN_INLINE Words rounded(const float* x, float inverse, int32_t largest) {
   return max(to_words(nearest(mul(load(x), splat(inverse)))), splat(-largest));
 }
 
-// The sum of the first `count` integers, which are below 2^15: exact.
-WAZN_INLINE int32_t sum_of(Words x, int64_t count) {
-  return (int32_t)sum_16(keep_first(to_floats(x), count));
-}
-
 // int8 codes of 16 columns with the smallest step that reaches their largest magnitude and is a
 // multiple of the span's scale.
 void quantize(const float* x, int64_t columns, const wazn::Codes8& out) {
@@ -166,9 +161,10 @@ void quantize(const float* x, int64_t columns, const wazn::Codes8& out) {
         multiplier = multiplier > kLargest ? kLargest : multiplier;
         codes[h] = rounded(part, is_zero ? 0.0f : 1.0f / (scale * multiplier), 127);
         const int64_t group = i / 16 + h;
-        const int32_t sum = sum_of(codes[h], 16);
+        const Floats values = to_floats(codes[h]);  // integers whose sums are exact
+        const int32_t sum = (int32_t)sum_16(values);
         out.multipliers[group] = (int16_t)multiplier;
-        out.code_sums[i / 8 + h] = (int16_t)sum_of(codes[h], 8);
+        out.code_sums[i / 8 + h] = (int16_t)sum_16(keep_first(values, 8));
         out.code_sums[i / 8 + 2 + h] = (int16_t)sum;
         out.sums_16[group] = (int32_t)multiplier * sum;
       }
