@@ -60,7 +60,7 @@ def test_logits_are_those_of_transformers(family: str, case: int, tmp_path: Path
     assert error < TOLERANCE
 
 
-def official(config: dict[str, Any]) -> dict[str, Any]:
+def official(config: dict[str, Any], compress_base: float) -> dict[str, Any]:
     """A V4 configuration in the spelling of published checkpoints."""
     ratios = {"sliding_attention": 0, "compressed_sparse_attention": 4}
     return {
@@ -70,7 +70,7 @@ def official(config: dict[str, Any]) -> dict[str, Any]:
         "num_hash_layers": config["mlp_layer_types"].count("hash_moe"),
         "qk_rope_head_dim": int(config["head_dim"] * config["partial_rotary_factor"]),
         "rope_theta": 10000.0,
-        "compress_rope_theta": 160000.0,
+        "compress_rope_theta": compress_base,
         "num_nextn_predict_layers": 0,
         "scoring_func": "sqrtsoftplus",
         "norm_topk_prob": True,
@@ -78,24 +78,32 @@ def official(config: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def write_published(
+    folder: Path, name: str, seed: int, compress_base: float = 160000.0
+) -> tuple[Any, dict[str, Any]]:
+    """A V4 checkpoint in published names: transformers' model, and the settings."""
+    drawn = draw_config(Random(f"{name}/{seed}"), "deepseek_v4")
+    del drawn["compress_rates"], drawn["rope_parameters"]
+    drawn["index_head_dim"] = 32  # as much as is rotated, at least
+    drawn["head_dim"] = 32
+    settings = official({**drawn, "routed_scaling_factor": 1.5}, compress_base)
+    model = reference_model("deepseek_v4", {**drawn, "rope_parameters": None}, seed)
+    model.save_pretrained(folder)
+    tensors = load_file(folder / "model.safetensors")
+    save_file(
+        {official_name(name): values for name, values in tensors.items()},
+        folder / "model.safetensors",
+    )
+    (folder / "config.json").write_text(json.dumps(settings))
+    return model, settings
+
+
 @pytest.mark.parametrize("case", range(CASES))
 def test_v4_files_with_published_names_and_settings_give_the_same_logits(
     case: int, tmp_path: Path
 ) -> None:
     seed = SEED * 10**6 + case
-    drawn = draw_config(Random(f"published/{seed}"), "deepseek_v4")
-    del drawn["compress_rates"], drawn["rope_parameters"]
-    drawn["index_head_dim"] = 32  # as much as is rotated, at least
-    drawn["head_dim"] = 32
-    settings = official({**drawn, "routed_scaling_factor": 1.5})
-    model = reference_model("deepseek_v4", {**drawn, "rope_parameters": None}, seed)
-    model.save_pretrained(tmp_path)
-    tensors = load_file(tmp_path / "model.safetensors")
-    save_file(
-        {official_name(name): values for name, values in tensors.items()},
-        tmp_path / "model.safetensors",
-    )
-    (tmp_path / "config.json").write_text(json.dumps(settings))
+    model, settings = write_published(tmp_path, "published", seed)
     ids = token_ids(f"published/{seed}", NUM_TOKENS, settings["vocab_size"])
     with LLM(tmp_path, precision="exact") as llm:
         assert relative_error(llm.logits(ids), reference.logits(model, ids)) < TOLERANCE
