@@ -16,6 +16,13 @@ def test_errors_are_relative_to_the_weights_and_added_up_by_kind() -> None:
     assert Loss(loss.sums).relative_errors() == loss.relative_errors()
 
 
+def test_squares_of_huge_weights_do_not_overflow() -> None:
+    loss = Loss()
+    exact = np.full((2, 8), 1e28, np.float32)
+    loss.add("BF16", exact, exact * np.float32(0.5))
+    assert loss.relative_errors()["BF16"] == pytest.approx(0.5)
+
+
 def test_the_sentence_names_every_kind_that_lost() -> None:
     loss = Loss({"Q4_K": (0.0081, 1.0), "Q8_0": (0.0, 1.0), "F16": (4e-10, 1.0)})
     sentence = "Relative error of the weights (root mean square): F16 2.0e-05, Q4_K 9.00%."

@@ -24,7 +24,8 @@ class Loss:
 
     def add(self, kind: str, exact: NDArray[np.float32], kept: NDArray[np.float32]) -> None:
         """Compare weights with what is kept of them, both of one shape."""
-        difference, values = (kept - exact).ravel(), exact.ravel()
+        values = exact.ravel().astype(np.float64)  # whose squares do not overflow
+        difference = kept.ravel() - values
         error, power = float(difference @ difference), float(values @ values)  # of one slab
         with self._lock:
             before = self._sums.get(kind, (0.0, 0.0))
