@@ -9,6 +9,7 @@
 #endif
 
 #include "affinity.h"
+#include "slices.h"
 
 namespace wazn {
 namespace {
@@ -23,11 +24,11 @@ void pause() {
 #endif
 }
 
-// A sleep hands the core to whoever else wants it, for a time slice of some 3 ms, so it must not be
-// the answer to every barrier; never sleeping would burn the slices that a preempted thread needs
-// to catch up. Decoding SmolLM2 beside two busy loops on two cores kept 33, 31, 41 and 24% of its
-// speed with 0.02, 0.2, 1 and 5 ms.
-constexpr double kPatience = 1e-3;  // seconds
+// A sleep hands the core to whoever else wants it, so it must not be the answer to every barrier;
+// never sleeping would burn the time that a preempted thread needs to catch up. Decoding SmolLM2
+// beside two busy loops on two cores kept 35, 36, 32 and 32% of its speed with 0.2, 0.3, 0.5 and
+// 1 ms.
+constexpr double kPatience = 3e-4;  // seconds
 
 // How many pauses take that long: CPUs differ (22 ns each on an Emerald Rapids).
 int count_spins() {
@@ -69,6 +70,7 @@ void Pool::wait_for_change(const std::atomic<uint32_t>& value, uint32_t seen) {
 }
 
 void Pool::serve(int thread) {
+  prefer_short_slices();
   for (uint32_t seen = 0;;) {
     wait_for_change(job_, seen);
     seen = job_.load(std::memory_order_acquire);
@@ -80,6 +82,7 @@ void Pool::serve(int thread) {
 
 void Pool::run(const std::function<void(int)>& work) {
   const Pinned here(cpu(0));
+  if (num_threads_ > 1) prefer_short_slices();
   work_ = &work;
   job_.fetch_add(1, std::memory_order_release);
   job_.notify_all();
