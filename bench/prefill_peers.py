@@ -1,18 +1,21 @@
 """Prefill beside OpenVINO GenAI and PyTorch, each in a process of its own.
 
-    python -m bench.prefill_peers MODEL.gguf [--against openvino torch] [--repeats 3]
+    python -m bench.prefill_peers MODEL.gguf [--against openvino torch] [--repeats 3] [--avx2]
 
 The contenders take turns on the same file and the same 512 random tokens, with one token as the
 answer. OpenVINO GenAI reads the file's integers as they are (Q4_0 and Q4_1: 4 bits, Q8_0: 8 bits);
 PyTorch computes with the same weights as float32, through transformers. Needs openvino-genai, or
 torch, transformers, accelerate and gguf. Prompts differ, as OpenVINO keeps what it has seen.
+``--avx2`` shows all contenders a CPU without AVX-512, VNNI and AMX (bench/avx2_only.c).
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import subprocess
 import sys
+import tempfile
 import time
 from contextlib import ExitStack
 from importlib import import_module
@@ -105,6 +108,14 @@ def vocab_size(path: Path) -> int:
     return GGUF(path).tensors["token_embd.weight"].rows
 
 
+def show_only_avx2(folder: Path) -> None:
+    """Let every process that is started from here on believe that the CPU ends at AVX2."""
+    library = folder / "avx2_only.so"
+    source = Path(__file__).with_name("avx2_only.c")
+    subprocess.run(["cc", "-O2", "-shared", "-fPIC", "-o", library, source], check=True)
+    os.environ["LD_PRELOAD"] = str(library)
+
+
 def serve(name: str, path: Path, threads: int) -> None:
     """Be the process of one contender."""
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
@@ -148,11 +159,15 @@ def main() -> None:
     parser.add_argument("--against", nargs="+", choices=sorted(ENGINES), default=sorted(ENGINES))
     parser.add_argument("--threads", type=int, default=read_cpu().useful_threads)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--avx2", action="store_true")
     parser.add_argument("--serve", choices=sorted(ENGINES), help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.serve:
         serve(asked.serve, asked.model, asked.threads)
-    else:
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        if asked.avx2:
+            show_only_avx2(Path(folder))
         compare(asked.model, asked.against, asked.threads, asked.repeats)
 
 
