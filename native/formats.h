@@ -74,7 +74,8 @@ struct Codebook4 {
 enum class Scale { kF16, kPowerOfTwo };
 
 // Every format: value = scale * (code - kOffset) (+ min), with a scale and a min of 16 rows for
-// each group of kGroup columns. `scales` gives those of 32-column block b of a panel.
+// each group of kGroup columns. Its Span is where codes, `scales` and mins of 32-column blocks are:
+// of the 8 blocks of a panel from `first` on, a multiple of 8.
 template <class C, int kOffset_, bool kMin, Scale kScale = Scale::kF16>
 struct Block32 {
   using Codec = C;
@@ -85,15 +86,20 @@ struct Block32 {
   static constexpr int64_t kScaleBytes = kScale == Scale::kF16 ? 32 : 16;
   static constexpr int64_t kBytes = C::kBytes + kScaleBytes + (kMin ? 32 : 0);
 
-  static WAZN_INLINE const uint8_t* codes(const uint8_t* panel, int64_t b) {
-    return panel + b * kBytes;
-  }
-  static WAZN_INLINE void scales(const uint8_t* panel, int64_t b, Floats (&d)[1], Floats (&m)[1]) {
-    const uint8_t* p = codes(panel, b) + C::kBytes;
-    d[0] = kScale == Scale::kF16 ? load_f16((const uint16_t*)p) : load_e8m0_half(p);
-    if constexpr (kMin) m[0] = load_f16((const uint16_t*)(p + 32));
-  }
+  struct Span {
+    const uint8_t* data;
+
+    WAZN_INLINE Span(const uint8_t* panel, int64_t first) : data(panel + first * kBytes) {}
+    WAZN_INLINE const uint8_t* codes(int64_t block) const { return data + block * kBytes; }
+    WAZN_INLINE void scales(int64_t block, Floats (&d)[1], Floats (&m)[1]) const {
+      const uint8_t* p = codes(block) + C::kBytes;
+      d[0] = kScale == Scale::kF16 ? load_f16((const uint16_t*)p) : load_e8m0_half(p);
+      if constexpr (kMin) m[0] = load_f16((const uint16_t*)(p + 32));
+    }
+  };
 };
+
+WAZN_INLINE Floats negated(Floats x) { return mul(x, splat(-1.0f)); }
 
 // scale = super-scale * sub-scale, min = -super-min * sub-min.
 template <class C, int kSubBlocks, int kOffset_, bool kMin, bool kSignedSub>
@@ -107,28 +113,29 @@ struct Block256 {
   static constexpr int64_t kSubBytes = kPanelRows * kSubBlocks;
   static constexpr int64_t kBytes = kCodeBytes + (kSubBytes + 32) * (kMin ? 2 : 1);
 
-  static WAZN_INLINE const uint8_t* codes(const uint8_t* panel, int64_t b) {
-    return panel + b / 8 * kBytes + b % 8 * C::kBytes;
-  }
-  static WAZN_INLINE void scales(const uint8_t* panel, int64_t b, Floats (&d)[kGroups],
-                                 Floats (&m)[kGroups]) {
-    const uint8_t* sub = panel + b / 8 * kBytes + kCodeBytes;
-    const uint16_t* super = (const uint16_t*)(sub + kSubBytes * (kMin ? 2 : 1));
-    for (int g = 0; g < kGroups; ++g) {
-      const uint8_t* p = sub + kPanelRows * (b % 8 * kGroups + g);
-      d[g] = mul(load_f16(super), kSignedSub ? load_signed((const int8_t*)p) : load_unsigned(p));
-      if constexpr (kMin) m[g] = negated(mul(load_f16(super + 16), load_unsigned(p + kSubBytes)));
+  struct Span {
+    const uint8_t* data;
+    Floats super_scale, super_min;  // the latter negated
+
+    WAZN_INLINE Span(const uint8_t* panel, int64_t first) : data(panel + first / 8 * kBytes) {
+      const uint16_t* super = (const uint16_t*)(data + kCodeBytes + kSubBytes * (kMin ? 2 : 1));
+      super_scale = load_f16(super);
+      if constexpr (kMin) super_min = negated(load_f16(super + 16));
     }
-  }
-  static WAZN_INLINE Floats negated(Floats x) { return mul(x, splat(-1.0f)); }
-  // For products, which multiply by the sub-scales of 16 columns in integers.
-  static WAZN_INLINE Floats super_scale(const uint8_t* panel, int64_t b) {
-    return load_f16(
-        (const uint16_t*)(panel + b / 8 * kBytes + kCodeBytes + kSubBytes * (kMin ? 2 : 1)));
-  }
-  static WAZN_INLINE const int8_t* sub_scales(const uint8_t* panel, int64_t b) {
-    return (const int8_t*)(panel + b / 8 * kBytes + kCodeBytes + kPanelRows * (b % 8 * kGroups));
-  }
+    WAZN_INLINE const uint8_t* codes(int64_t block) const { return data + block * C::kBytes; }
+    WAZN_INLINE const uint8_t* sub(int64_t block) const {
+      return data + kCodeBytes + kPanelRows * kGroups * block;
+    }
+    WAZN_INLINE void scales(int64_t block, Floats (&d)[kGroups], Floats (&m)[kGroups]) const {
+      for (int g = 0; g < kGroups; ++g) {
+        const uint8_t* p = sub(block) + kPanelRows * g;
+        d[g] = mul(super_scale, kSignedSub ? load_signed((const int8_t*)p) : load_unsigned(p));
+        if constexpr (kMin) m[g] = mul(super_min, load_unsigned(p + kSubBytes));
+      }
+    }
+    // For products, which multiply by the sub-scales of 16 columns in integers.
+    WAZN_INLINE const int8_t* sub_scales(int64_t block) const { return (const int8_t*)sub(block); }
+  };
 };
 
 // Integers of a checkpoint: value = scale * (code - zero), with a float32 scale and an integer zero
@@ -141,20 +148,30 @@ struct Integers {
   static constexpr int kGroup = 32, kGroups = 1;
   static constexpr int kOffset = 0;
   static constexpr bool kHasMin = true;
-  static constexpr int64_t kCodeBytes = kSpan / 32 * C::kBytes;
+  static constexpr int64_t kBlocks = kSpan / 32;
+  static constexpr int64_t kCodeBytes = kBlocks * C::kBytes;
   static constexpr int64_t kBytes = kCodeBytes + 5 * kPanelRows;
 
-  static WAZN_INLINE const uint8_t* codes(const uint8_t* panel, int64_t b) {
-    return panel + b / (kSpan / 32) * kBytes + b % (kSpan / 32) * C::kBytes;
-  }
-  static WAZN_INLINE Floats zeros(const uint8_t* panel, int64_t b) {
-    const uint8_t* p = panel + b / (kSpan / 32) * kBytes + kCodeBytes + 4 * kPanelRows;
-    return C::kIsSigned ? load_signed((const int8_t*)p) : load_unsigned(p);
-  }
-  static WAZN_INLINE void scales(const uint8_t* panel, int64_t b, Floats (&d)[1], Floats (&m)[1]) {
-    d[0] = load((const float*)(panel + b / (kSpan / 32) * kBytes + kCodeBytes));
-    m[0] = mul(mul(d[0], zeros(panel, b)), splat(-1.0f));
-  }
+  struct Span {
+    const uint8_t* data;
+
+    WAZN_INLINE Span(const uint8_t* panel, int64_t first)
+        : data(panel + first / kBlocks * kBytes) {}
+    WAZN_INLINE const uint8_t* codes(int64_t block) const {
+      return data + block / kBlocks * kBytes + block % kBlocks * C::kBytes;
+    }
+    WAZN_INLINE const uint8_t* scale(int64_t block) const {
+      return data + block / kBlocks * kBytes + kCodeBytes;
+    }
+    WAZN_INLINE Floats zeros(int64_t block) const {
+      const uint8_t* p = scale(block) + 4 * kPanelRows;
+      return C::kIsSigned ? load_signed((const int8_t*)p) : load_unsigned(p);
+    }
+    WAZN_INLINE void scales(int64_t block, Floats (&d)[1], Floats (&m)[1]) const {
+      d[0] = load((const float*)scale(block));
+      m[0] = negated(mul(d[0], zeros(block)));
+    }
+  };
 };
 template <class F>
 constexpr bool kHasZero = false;
@@ -271,18 +288,20 @@ WAZN_INLINE void with_format(wazn::Layout layout, F&& f) {
 // are separate operations, as in the reference.
 template <class F>
 void dequantize_32(const uint8_t* panel, int64_t b, float* out) {
+  const typename F::Span span(panel, b & ~int64_t{7});
+  const int64_t block = b % 8;
   Floats d[F::kGroups], m[F::kGroups];
-  F::scales(panel, b, d, m);
+  span.scales(block, d, m);
   for (int i = 0; i < 4; ++i) {
     Bytes w[2];
-    F::Codec::lines(F::codes(panel, b), i, w);
+    F::Codec::lines(span.codes(block), i, w);
     for (int l = 0; l < 2; ++l)
       for (int k = 0; k < 4; ++k) {
         const int half = k / 2, column = 16 * half + 2 * (2 * i + l) + k % 2;
         const int group = F::kGroups == 2 ? half : 0;
         Floats code = byte_to_floats(w[l], k, F::Codec::kIsSigned);
         if constexpr (F::kOffset != 0) code = sub(code, splat(float(F::kOffset)));
-        if constexpr (kHasZero<F>) code = sub(code, F::zeros(panel, b));
+        if constexpr (kHasZero<F>) code = sub(code, span.zeros(block));
         Floats value = mul(d[group], code);
         if constexpr (F::kHasMin && !kHasZero<F>) value = add(value, m[group]);
         store(out + column * kPanelRows, value);

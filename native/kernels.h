@@ -57,11 +57,11 @@ constexpr int64_t kScaleSpan = 256;  // columns that share a float scale of acti
 // 256 columns (the last span may be shorter) and an integer multiplier for each 16, up to
 // kLargestMultiplier. Codes are in the order of the instruction set (see simd.h). Sums of codes are
 // those of columns 0 to 7, 16 to 23, 0 to 15 and 16 to 31 of each 32; sums_16 and sums_32 those of
-// multiplier * code.
+// multiplier * code, which float32 holds exactly.
 struct Codes8 {
   int8_t* codes;
   int16_t *multipliers, *code_sums;
-  int32_t *sums_16, *sums_32;
+  float *sums_16, *sums_32;
   float* scales;
 };
 // The same in 16 bits, for the vocabulary head: value = scale * code, codes up to kLargestCode16

@@ -15,6 +15,8 @@ using wazn::kScaleSpan;
 using wazn::Matrix;
 using wazn::Output;
 
+constexpr int64_t kSpanBlocks = kScaleSpan / 32;
+
 WAZN_INLINE int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 
 // Calls f.template operator()<n>() for kFirst <= n <= N.
@@ -43,55 +45,61 @@ struct Scales {
 };
 
 // Where a tile finds its weights: Direct unpacks in registers (few rows, memory-bound), Expanded
-// reads codes and scales that were unpacked once for many rows.
+// reads codes and scales that were unpacked once for many rows. Both hand out spans of 8 blocks.
 template <class F, class X>
 struct Direct {
   using Shape = ShapeOf<F, X>;
-  static constexpr bool kIsExpanded = false;
+  static constexpr int64_t kBlockBytes = F::kBytes / (F::kSpan / 32);
   const uint8_t* panel;
 
-  static constexpr int64_t kBlockBytes = F::kBytes / (F::kSpan / 32);
-  WAZN_INLINE void prefetch(int64_t b) const {
-    fetch(panel + wazn::kAhead + b * kBlockBytes, kBlockBytes);
-  }
-  WAZN_INLINE void prefetch_span(int64_t, int64_t) const {}
-  // For 8-bit activations.
-  WAZN_INLINE void lines(int64_t b, int i, Bytes (&w)[2]) const {
-    F::Codec::lines(F::codes(panel, b), i, w);
-    pair_lines(w[0], w[1]);
-    if constexpr (kIsFlipped<F, X>)
-      for (int l = 0; l < 2; ++l) w[l] = flip_signs(w[l]);
-  }
-  // For 16-bit ones: the halves of two lines.
-  WAZN_INLINE void lines(int64_t b, int i, Shorts (&w)[4]) const {
-    Bytes codes[2];
-    F::Codec::lines(F::codes(panel, b), i, codes);
-    for (int k = 0; k < 4; ++k) w[k] = widened_half<F::Codec::kIsSigned>(codes[k / 2], k % 2);
-  }
-  // The sub-scale of one half, twice.
-  WAZN_INLINE Shorts sub_scale(int64_t b, int half) const {
-    const int8_t* p = F::sub_scales(panel, b) + half * kPanelRows;
-    return load_pairs(p, p);
-  }
-  WAZN_INLINE Scales<Shape> scales(int64_t b) const {
-    Scales<Shape> s;
-    Floats d[F::kGroups];
-    F::scales(panel, b, d, s.mins);
-    if constexpr (F::kGroups == 2) {
-      const int8_t* p = F::sub_scales(panel, b);
-      s.scale = F::super_scale(panel, b);
-      s.sub = load_pairs(p, p + kPanelRows);
-    } else {
-      s.scale = d[0];
+  struct Span {
+    static constexpr bool kIsExpanded = false;
+    typename F::Span weights;
+    const uint8_t* ahead;
+
+    WAZN_INLINE void prefetch(int64_t block) const {
+      fetch(ahead + block * kBlockBytes, kBlockBytes);
     }
-    return s;
+    // For 8-bit activations.
+    WAZN_INLINE void lines(int64_t block, int i, Bytes (&w)[2]) const {
+      F::Codec::lines(weights.codes(block), i, w);
+      pair_lines(w[0], w[1]);
+      if constexpr (kIsFlipped<F, X>)
+        for (int l = 0; l < 2; ++l) w[l] = flip_signs(w[l]);
+    }
+    // For 16-bit ones: the halves of two lines.
+    WAZN_INLINE void lines(int64_t block, int i, Shorts (&w)[4]) const {
+      Bytes codes[2];
+      F::Codec::lines(weights.codes(block), i, codes);
+      for (int k = 0; k < 4; ++k) w[k] = widened_half<F::Codec::kIsSigned>(codes[k / 2], k % 2);
+    }
+    // The sub-scale of one half, twice.
+    WAZN_INLINE Shorts sub_scale(int64_t block, int half) const {
+      const int8_t* p = weights.sub_scales(block) + half * kPanelRows;
+      return load_pairs(p, p);
+    }
+    WAZN_INLINE Scales<Shape> scales(int64_t block) const {
+      Scales<Shape> s;
+      Floats d[F::kGroups];
+      weights.scales(block, d, s.mins);
+      if constexpr (F::kGroups == 2) {
+        const int8_t* p = weights.sub_scales(block);
+        s.scale = weights.super_scale;
+        s.sub = load_pairs(p, p + kPanelRows);
+      } else {
+        s.scale = d[0];
+      }
+      return s;
+    }
+  };
+  WAZN_INLINE Span span(int64_t first, int64_t) const {
+    return {{panel, first}, panel + wazn::kAhead + first * kBlockBytes};
   }
 };
 
 template <class S, class X>
 struct Expanded {
   using Shape = S;
-  static constexpr bool kIsExpanded = true;
   static constexpr int64_t kCodeBytes = kIsWide<X> ? 1024 : 512;
   static constexpr int64_t kValues = 1 + (S::kGroups == 2) + (S::kHasMin ? S::kGroups : 0);
   // A chunk stays in the first-level cache.
@@ -105,75 +113,94 @@ struct Expanded {
 
   explicit Expanded(uint8_t* scratch)
       : codes(scratch), values((float*)(scratch + kBlocks * kCodeBytes)) {}
-  template <class Source>
-  void fill(const Source& source, int64_t first, int64_t last) {
-    for (int64_t b = first; b < last; ++b) {
+
+  struct Span {
+    static constexpr bool kIsExpanded = true;
+    uint8_t* codes;
+    float* values;
+
+    WAZN_INLINE void prefetch(int64_t) const {}
+    WAZN_INLINE void lines(int64_t block, int i, Bytes (&w)[2]) const {
+      for (int l = 0; l < 2; ++l) w[l] = load_line(codes + block * kCodeBytes + 128 * i + 64 * l);
+    }
+    WAZN_INLINE void lines(int64_t block, int i, Shorts (&w)[4]) const {
+      for (int k = 0; k < 4; ++k) w[k] = load_shorts(codes + block * kCodeBytes + 256 * i + 64 * k);
+    }
+    WAZN_INLINE Scales<S> scales(int64_t block) const {
+      Scales<S> s;
+      const float* v = values + block * kValues * kPanelRows;
+      s.scale = load(v);
+      if constexpr (S::kGroups == 2) s.sub = load_shorts((const uint8_t*)(v += kPanelRows));
+      if constexpr (S::kHasMin)
+        for (int g = 0; g < S::kGroups; ++g) s.mins[g] = load(v += kPanelRows);
+      return s;
+    }
+    template <class Source>
+    WAZN_INLINE void fill(const Source& source, int64_t block) const {
       for (int i = 0; i < 4; ++i) {
-        uint8_t* target = codes + (b - first) * kCodeBytes + kCodeBytes / 4 * i;
+        uint8_t* target = codes + block * kCodeBytes + kCodeBytes / 4 * i;
         if constexpr (kIsWide<X>) {
           Shorts w[4];
-          source.lines(b, i, w);
+          source.lines(block, i, w);
           for (int k = 0; k < 4; ++k) {
             if constexpr (S::kGroups == 2)
-              w[k] = mul(sub(w[k], splat_short(S::kOffset)), source.sub_scale(b, k % 2));
+              w[k] = mul(sub(w[k], splat_short(S::kOffset)), source.sub_scale(block, k % 2));
             store_shorts(target + 64 * k, w[k]);
           }
         } else {
           Bytes w[2];
-          source.lines(b, i, w);
+          source.lines(block, i, w);
           for (int l = 0; l < 2; ++l) store_line(target + 64 * l, w[l]);
         }
       }
-      const Scales<S> s = source.scales(b);
-      float* v = values + (b - first) * kValues * kPanelRows;
+      const Scales<S> s = source.scales(block);
+      float* v = values + block * kValues * kPanelRows;
       store(v, s.scale);
       if constexpr (S::kGroups == 2) store_shorts((uint8_t*)(v += kPanelRows), s.sub);
       if constexpr (S::kHasMin)
         for (int g = 0; g < S::kGroups; ++g) store(v += kPanelRows, s.mins[g]);
     }
+  };
+  WAZN_INLINE Span at(int64_t first) const {
+    return {codes + first * kCodeBytes, values + first * kValues * kPanelRows};
   }
-  WAZN_INLINE void prefetch(int64_t) const {}
-  WAZN_INLINE void prefetch_span(int64_t b, int64_t blocks) const {
-    fetch(next + b * next_bytes, blocks * next_bytes);
+  WAZN_INLINE Span span(int64_t first, int64_t blocks) const {
+    fetch(next + first * next_bytes, blocks * next_bytes);
+    return at(first);
   }
-  WAZN_INLINE void lines(int64_t b, int i, Bytes (&w)[2]) const {
-    for (int l = 0; l < 2; ++l) w[l] = load_line(codes + b * kCodeBytes + 128 * i + 64 * l);
-  }
-  WAZN_INLINE void lines(int64_t b, int i, Shorts (&w)[4]) const {
-    for (int k = 0; k < 4; ++k) w[k] = load_shorts(codes + b * kCodeBytes + 256 * i + 64 * k);
-  }
-  WAZN_INLINE Scales<S> scales(int64_t b) const {
-    Scales<S> s;
-    const float* v = values + b * kValues * kPanelRows;
-    s.scale = load(v);
-    if constexpr (S::kGroups == 2) s.sub = load_shorts((const uint8_t*)(v += kPanelRows));
-    if constexpr (S::kHasMin)
-      for (int g = 0; g < S::kGroups; ++g) s.mins[g] = load(v += kPanelRows);
-    return s;
+  // Unpacks blocks [first, last) of a panel; `first` is block 0 here.
+  template <class Source>
+  void fill(const Source& panel, int64_t first, int64_t last) {
+    for (int64_t start = first; start < last; start += kSpanBlocks) {
+      const int64_t blocks = smaller(kSpanBlocks, last - start);
+      const auto source = panel.span(start, blocks);
+      const Span target = at(start - first);
+      for (int64_t block = 0; block < blocks; ++block) target.fill(source, block);
+    }
   }
 };
 
 // The integer sums of one block, of Y rows of activations.
-template <class S, int Y, class Source>
-WAZN_INLINE void sum_block(const Source& w, int64_t b, const Scales<S>& scales,
-                           const Codes8 (&x)[Y], int64_t xb, Words (&sum)[Y]) {
+template <class S, int Y, class Span>
+WAZN_INLINE void sum_block(const Span& w, int64_t block, const Scales<S>& scales,
+                           const Codes8 (&x)[Y], int64_t b, Words (&sum)[Y]) {
   constexpr int steps = depth<S::kDepth>();
   Dots dots[Y];
 #pragma GCC unroll 4
   for (int i = 0; i < 4; ++i) {
     Bytes q[2];
-    w.lines(b, i, q);
+    w.lines(block, i, q);
 #pragma GCC unroll 2
     for (int l = 0; l < 2; ++l) {
       const int line = 2 * i + l;
       if (line % steps == 0)
         for (int y = 0; y < Y; ++y)
-          dots[y] = start<S::kOffset, S::kDepth>(x[y].code_sums + 4 * xb, line);
+          dots[y] = start<S::kOffset, S::kDepth>(x[y].code_sums + 4 * b, line);
       for (int y = 0; y < Y; ++y)
-        dot<S::kDepth>(dots[y], line, q[l], x[y].codes + 32 * xb + 4 * line);
+        dot<S::kDepth>(dots[y], line, q[l], x[y].codes + 32 * b + 4 * line);
       if (line % steps != steps - 1) continue;
       for (int y = 0; y < Y; ++y) {
-        Shorts m = splat_pair(x[y].multipliers + 2 * xb);
+        Shorts m = splat_pair(x[y].multipliers + 2 * b);
         if constexpr (S::kGroups == 2) m = mul(m, scales.sub);
         sum[y] = add(sum[y], weigh<S::kDepth>(dots[y], m));
       }
@@ -183,30 +210,30 @@ WAZN_INLINE void sum_block(const Source& w, int64_t b, const Scales<S>& scales,
 
 // The same of 16-bit activations. Sub-scales multiply the sums of both halves, or already the
 // codes.
-template <class S, int Y, class Source>
-WAZN_INLINE void sum_block(const Source& w, int64_t b, const Scales<S>& scales,
-                           const Codes16 (&x)[Y], int64_t xb, Words (&sum)[Y]) {
-  constexpr int kSums = S::kGroups == 2 && !Source::kIsExpanded ? 2 : 1;
+template <class S, int Y, class Span>
+WAZN_INLINE void sum_block(const Span& w, int64_t block, const Scales<S>& scales,
+                           const Codes16 (&x)[Y], int64_t b, Words (&sum)[Y]) {
+  constexpr int kSums = S::kGroups == 2 && !Span::kIsExpanded ? 2 : 1;
   Words sums[Y][kSums];
   for (int y = 0; y < Y; ++y)
     for (int h = 0; h < kSums; ++h) sums[y][h] = no_words();
 #pragma GCC unroll 4
   for (int i = 0; i < 4; ++i) {
     Shorts q[4];
-    w.lines(b, i, q);
+    w.lines(block, i, q);
 #pragma GCC unroll 4
     for (int k = 0; k < 4; ++k)
       for (int y = 0; y < Y; ++y)
-        dot_wide(sums[y][k % kSums], q[k], x[y].codes + 32 * xb + 8 * i + 2 * k);
+        dot_wide(sums[y][k % kSums], q[k], x[y].codes + 32 * b + 8 * i + 2 * k);
   }
   for (int y = 0; y < Y; ++y) {
     if constexpr (kSums == 2) {
       for (int h = 0; h < 2; ++h) {
-        const Words offset = splat(S::kOffset * x[y].sums_16[2 * xb + h]);
+        const Words offset = splat(S::kOffset * x[y].sums_16[2 * b + h]);
         sum[y] = add(sum[y], mul(sub(sums[y][h], offset), half_of(scales.sub, h)));
       }
     } else if constexpr (S::kOffset != 0 && S::kGroups == 1) {
-      sum[y] = sub(sums[y][0], splat(S::kOffset * x[y].sums_32[xb]));
+      sum[y] = sub(sums[y][0], splat(S::kOffset * x[y].sums_32[b]));
     } else {
       sum[y] = sums[y][0];
     }
@@ -218,27 +245,28 @@ template <int Y, class X, class Source>
 WAZN_INLINE void tile(const Source& w, int64_t first, int64_t last, const X (&x)[Y],
                       Floats (&out)[Y]) {
   using S = typename Source::Shape;
-  constexpr int64_t span = kScaleSpan / 32;
-  for (int64_t start = first; start < last; start += span) {
+  for (int64_t start = first; start < last; start += kSpanBlocks) {
     Floats total[Y];
     for (int y = 0; y < Y; ++y) total[y] = zero();
-    const int64_t stop = smaller(start + span, last);
-    w.prefetch_span(start - first, stop - start);
-    for (int64_t b = start; b < stop; ++b) {
-      w.prefetch(b - first);
+    const int64_t blocks = smaller(kSpanBlocks, last - start);
+    const typename Source::Span span = w.span(start - first, blocks);
+    for (int64_t block = 0; block < blocks; ++block) {
+      const int64_t b = start + block;
+      span.prefetch(block);
       Words sum[Y];
       for (int y = 0; y < Y; ++y) sum[y] = no_words();
-      const Scales<S> scales = w.scales(b - first);
-      sum_block<S, Y>(w, b - first, scales, x, b, sum);
+      const Scales<S> scales = span.scales(block);
+      sum_block<S, Y>(span, block, scales, x, b, sum);
       for (int y = 0; y < Y; ++y) {
         total[y] = fma(scales.scale, to_floats(sum[y]), total[y]);
         for (int g = 0; S::kHasMin && g < S::kGroups; ++g) {
-          const int32_t all = S::kGroups == 2 ? x[y].sums_16[2 * b + g] : x[y].sums_32[b];
-          total[y] = fma(scales.mins[g], to_floats(splat(all)), total[y]);
+          const auto all = S::kGroups == 2 ? x[y].sums_16[2 * b + g] : x[y].sums_32[b];
+          total[y] = fma(scales.mins[g], splat((float)all), total[y]);
         }
       }
     }
-    for (int y = 0; y < Y; ++y) out[y] = fma(total[y], splat(x[y].scales[start / span]), out[y]);
+    const int64_t scale = start / kSpanBlocks;
+    for (int y = 0; y < Y; ++y) out[y] = fma(total[y], splat(x[y].scales[scale]), out[y]);
   }
 }
 

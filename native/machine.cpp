@@ -111,8 +111,8 @@ double measure_compute(const Kernels& kernels, Pool& pool) {
       std::vector<uint8_t> work(linear_scratch_bytes(kColumns, rows));
       std::vector<int8_t> codes(kColumns, 1);
       std::vector<int16_t> multipliers(kColumns / 16, 1), code_sums(kColumns / 8);
-      std::vector<int32_t> sums(kColumns / 16);
-      std::vector<float> scales(num_scale_spans(kColumns), 1.0f), out(rows * kPanelRows);
+      std::vector<float> sums(kColumns / 16), scales(num_scale_spans(kColumns), 1.0f);
+      std::vector<float> out(rows * kPanelRows);
       std::vector<Codes8> x(rows, Codes8{codes.data(), multipliers.data(), code_sums.data(),
                                          sums.data(), sums.data(), scales.data()});
       const Matrix w = {weights.data(), kPanelRows, kColumns, Layout::kQ4_K};

@@ -166,7 +166,7 @@ void quantize(const float* x, int64_t columns, const wazn::Codes8& out) {
         out.multipliers[group] = (int16_t)multiplier;
         out.code_sums[i / 8 + h] = (int16_t)sum_16(keep_first(values, 8));
         out.code_sums[i / 8 + 2 + h] = (int16_t)sum;
-        out.sums_16[group] = (int32_t)multiplier * sum;
+        out.sums_16[group] = multiplier * (float)sum;
       }
       out.sums_32[i / 32] = out.sums_16[i / 16] + out.sums_16[i / 16 + 1];
       store_codes(out.codes + i, codes[0], codes[1]);

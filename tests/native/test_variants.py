@@ -153,8 +153,8 @@ def test_quantised_activations_equal_their_twin(kernels: Driver, bits: int) -> N
             ("codes", f"i{bits // 8}", columns),
             ("multipliers", np.int16, columns // 16 if bits == 8 else 0),
             ("code_sums", np.int16, (columns // 32, 4) if bits == 8 else 0),
-            ("sums_16", np.int32, columns // 16),
-            ("sums_32", np.int32, columns // 32),
+            ("sums_16", np.float32 if bits == 8 else np.int32, columns // 16),
+            ("sums_32", np.float32 if bits == 8 else np.int32, columns // 32),
             ("scales", np.float32, -(-columns // 256)),
         ]
     )
