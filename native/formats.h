@@ -39,17 +39,23 @@ struct Unsigned5 {
   static WAZN_INLINE void lines(const uint8_t* p, int i, Bytes (&w)[2]) {
     Unsigned4::lines(p, i, w);
     const Bytes plane = load_line(p + 256);
-    for (int l = 0; l < 2; ++l) w[l] = with_bits(w[l], plane, 2 * i + l, 1, 4);
+    for (int l = 0; l < 2; ++l) w[l] = with(w[l], bits(plane, 2 * i + l, 1, 4));
   }
 };
-struct Unsigned6 {
-  static constexpr int64_t kBytes = 256 + 128;  // then two planes: bits 4 and 5 of 4 lines each
+struct Unsigned6 {  // of four lines, three in low bits; above them two bits each of the fourth
+  static constexpr int64_t kBytes = 256 + 128;
   static constexpr int kLargest = 63;
   static constexpr bool kIsSigned = false;
   static WAZN_INLINE void lines(const uint8_t* p, int i, Bytes (&w)[2]) {
-    Unsigned4::lines(p, i, w);
-    const Bytes plane = load_line(p + 256 + 64 * (i / 2));
-    for (int l = 0; l < 2; ++l) w[l] = with_bits(w[l], plane, 2 * ((2 * i + l) % 4), 2, 4);
+    p += 192 * (i / 2);
+    const Bytes x[3] = {load_line(p), load_line(p + 64), load_line(p + 128)};
+    if (i % 2 == 0) {
+      for (int l = 0; l < 2; ++l) w[l] = bits(x[l], 0, 6, 0);
+    } else {
+      w[0] = bits(x[2], 0, 6, 0);
+      w[1] = bits(x[0], 6, 2, 0);
+      for (int k = 1; k < 3; ++k) w[1] = with(w[1], bits(x[k], 6, 2, 2 * k));
+    }
   }
 };
 struct Signed8 {

@@ -137,6 +137,7 @@ struct Expanded {
     }
     template <class Source>
     WAZN_INLINE void fill(const Source& source, int64_t block) const {
+#pragma GCC unroll 4
       for (int i = 0; i < 4; ++i) {
         uint8_t* target = codes + block * kCodeBytes + kCodeBytes / 4 * i;
         if constexpr (kIsWide<X>) {
@@ -323,7 +324,7 @@ WAZN_INLINE void each_tile(int64_t num_rows, F&& f) {
   }
 }
 
-// One or two tiles unpack a panel in registers. For more rows it is unpacked once, some blocks at a
+// Few tiles unpack a panel in registers. For more rows it is unpacked once, some blocks at a
 // time, for `kRowBlock` rows, which stay in the second-level cache from panel to panel.
 constexpr int64_t kRowBlock = 128;
 
@@ -352,9 +353,9 @@ void expanded_rows(const Source& panel, const X* x, int64_t row, int64_t num_row
 template <class F, class X>
 void linear_rows(const Matrix& w, const X* x, int64_t rows, int64_t first, int64_t last,
                  const Output& out, uint8_t* scratch) {
-  // As many as registers hold, and twice that of what is quickly unpacked.
+  // As many as registers hold, and some times that of what is quickly unpacked.
   constexpr int kDirect = kIsWide<X> ? kTile / F::kGroups : kTile;
-  constexpr int64_t kMost = kDirect * (!kIsWide<X> && F::kSpan == 32 ? 2 : 1);
+  constexpr int64_t kMost = kDirect * (kIsWide<X> ? 1 : F::kSpan == 32 ? 4 : 2);
   const int64_t blocks = w.columns / 32, row_blocks = (rows + kRowBlock - 1) / kRowBlock;
   for (int64_t r = 0; r < row_blocks; ++r) {
     const int64_t row = r * rows / row_blocks, num_rows = (r + 1) * rows / row_blocks - row;

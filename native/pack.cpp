@@ -125,17 +125,21 @@ struct RawIQ4XS {
 
 // Puts one row's 32 codes into its place among 16 rows (see formats.h).
 void put_codes(int bits, const uint8_t* codes, int64_t row, uint8_t* out) {
-  uint8_t* planes = out + 256;
   for (int k = 0; k < 32; ++k) {
     const int line = k % 16 / 2;  // its four columns are two of each half
     const int64_t lane = row * 4 + k / 16 * 2 + k % 2;
     if (bits == 8) {
       out[64 * line + lane] = codes[k];
-      continue;
+    } else if (bits == 6) {
+      uint8_t* four = out + 192 * (line / 4) + lane;
+      if (line % 4 < 3)
+        four[64 * (line % 4)] |= codes[k];
+      else
+        for (int part = 0; part < 3; ++part) four[64 * part] |= (codes[k] >> (2 * part) & 3) << 6;
+    } else {
+      out[64 * (line / 2) + lane] |= (codes[k] & 15) << (4 * (line % 2));
+      if (bits == 5) out[256 + lane] |= (codes[k] >> 4) << line;
     }
-    out[64 * (line / 2) + lane] |= (codes[k] & 15) << (4 * (line % 2));
-    if (bits == 5) planes[lane] |= (codes[k] >> 4) << line;
-    if (bits == 6) planes[64 * (line / 4) + lane] |= (codes[k] >> 4) << (2 * (line % 4));
   }
 }
 

@@ -173,9 +173,11 @@ WAZN_INLINE __m256i bits(__m256i x, int from, int width, int to) {
       from > to ? _mm256_srli_epi16(x, from - to) : _mm256_slli_epi16(x, to - from);
   return _mm256_and_si256(moved, mask);
 }
-WAZN_INLINE Bytes with_bits(Bytes base, Bytes x, int from, int width, int to) {
-  return {_mm256_or_si256(base.a, bits(x.a, from, width, to)),
-          _mm256_or_si256(base.b, bits(x.b, from, width, to))};
+WAZN_INLINE Bytes bits(Bytes x, int from, int width, int to) {
+  return {bits(x.a, from, width, to), bits(x.b, from, width, to)};
+}
+WAZN_INLINE Bytes with(Bytes x, Bytes y) {
+  return {_mm256_or_si256(x.a, y.a), _mm256_or_si256(x.b, y.b)};
 }
 WAZN_INLINE Bytes look_up(const int8_t* table, Bytes x) {
   const __m256i t = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i*)table));

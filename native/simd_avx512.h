@@ -105,12 +105,13 @@ WAZN_INLINE Bytes load_line(const uint8_t* p) { return {_mm512_loadu_si512(p)}; 
 WAZN_INLINE void store_line(uint8_t* p, Bytes x) { _mm512_storeu_si512(p, x.v); }
 WAZN_INLINE Bytes low_nibbles(Bytes x) { return {_mm512_and_si512(x.v, _mm512_set1_epi8(15))}; }
 WAZN_INLINE Bytes high_nibbles(Bytes x) { return low_nibbles({_mm512_srli_epi16(x.v, 4)}); }
-WAZN_INLINE Bytes with_bits(Bytes base, Bytes x, int from, int width, int to) {
+WAZN_INLINE Bytes bits(Bytes x, int from, int width, int to) {
   const __m512i mask = _mm512_set1_epi8((char)(((1 << width) - 1) << to));
   const __m512i moved =
       from > to ? _mm512_srli_epi16(x.v, from - to) : _mm512_slli_epi16(x.v, to - from);
-  return {_mm512_or_si512(base.v, _mm512_and_si512(moved, mask))};
+  return {_mm512_and_si512(moved, mask)};
 }
+WAZN_INLINE Bytes with(Bytes x, Bytes y) { return {_mm512_or_si512(x.v, y.v)}; }
 WAZN_INLINE Bytes look_up(const int8_t* table, Bytes x) {
   return {_mm512_shuffle_epi8(_mm512_broadcast_i32x4(load_16(table)), x.v)};
 }

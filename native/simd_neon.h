@@ -163,11 +163,12 @@ WAZN_INLINE Bytes low_nibbles(Bytes x) {
   return WAZN_EACH(Bytes, vandq_u8(x.v[i], vdupq_n_u8(15)));
 }
 WAZN_INLINE Bytes high_nibbles(Bytes x) { return WAZN_EACH(Bytes, vshrq_n_u8(x.v[i], 4)); }
-WAZN_INLINE Bytes with_bits(Bytes base, Bytes x, int from, int width, int to) {
+WAZN_INLINE Bytes bits(Bytes x, int from, int width, int to) {
   const uint8x16_t mask = vdupq_n_u8((uint8_t)(((1 << width) - 1) << to));
   const int8x16_t distance = vdupq_n_s8((int8_t)(to - from));  // negative: to the right
-  return WAZN_EACH(Bytes, vorrq_u8(base.v[i], vandq_u8(vshlq_u8(x.v[i], distance), mask)));
+  return WAZN_EACH(Bytes, vandq_u8(vshlq_u8(x.v[i], distance), mask));
 }
+WAZN_INLINE Bytes with(Bytes x, Bytes y) { return WAZN_EACH(Bytes, vorrq_u8(x.v[i], y.v[i])); }
 WAZN_INLINE Bytes look_up(const int8_t* table, Bytes x) {
   const uint8x16_t t = vld1q_u8((const uint8_t*)table);
   return WAZN_EACH(Bytes, vqtbl1q_u8(t, x.v[i]));

@@ -26,7 +26,7 @@ from wazn.weights.formats import dequantize
 from wazn.weights.loss import Loss
 from wazn.weights.scales import check_scales
 
-MAGIC = b"WAZNPK04"
+MAGIC = b"WAZNPK05"
 """Changes with everything that changes what a packed file means."""
 
 VECTOR = "vector"
