@@ -7,6 +7,7 @@ start-up cache keeps and what the encoder (``sandboxed.encoder``) is built from.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields
+from itertools import chain
 from typing import Any, Literal
 
 from wazn.errors import BadFile
@@ -101,7 +102,7 @@ def index_tokens(tokens: Sequence[str | None], name: str) -> dict[str, int]:
 def merge_ids(pairs: Sequence[tuple[str, str]], ids: dict[str, int], name: str) -> list[int]:
     """Ids of each pair, flat; BadFile names the pair whose parts or whole are no tokens."""
     try:
-        flat = [ids[part] for pair in pairs for part in pair]
+        flat = list(map(ids.__getitem__, chain.from_iterable(pairs)))
     except KeyError:
         flat = []
     if not flat or not all(map(ids.__contains__, map("".join, pairs))):

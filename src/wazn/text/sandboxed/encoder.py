@@ -73,11 +73,12 @@ def _model(document: Mapping[str, Any]) -> Model:
     if document["scores"] is not None:
         pieces = list(zip(tokens, document["scores"], strict=True))
         return Unigram(pieces, unk_id=unknown_id, byte_fallback=document["byte_fallback"])
-    token = tokens.__getitem__
-    merges = iter(document["merges"])
+    ids = dict(zip(tokens, range(len(tokens)), strict=True))
+    ids.pop(None, None)
+    parts = map(tokens.__getitem__, document["merges"])
     return BPE(
-        vocab={token: id for id, token in enumerate(tokens) if token is not None},
-        merges=[(token(left), token(right)) for left, right in zip(merges, merges, strict=True)],
+        vocab=ids,
+        merges=list(zip(parts, parts, strict=True)),
         unk_token=None if unknown_id is None else tokens[unknown_id],
         fuse_unk=document["fuse_unknown"],
         byte_fallback=document["byte_fallback"],
