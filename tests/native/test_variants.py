@@ -185,7 +185,7 @@ def test_an_infinite_activation_has_the_same_codes_everywhere(kernels: Driver) -
     codes = np.frombuffer(answer, np.int8, 256)
     assert sorted(codes) == [-127, *[0] * 255]
     multipliers = np.frombuffer(answer, np.int16, 16, 256)
-    sums = np.frombuffer(answer, np.int32, 16 + 8, 256 + 32 + 64)
+    sums = np.frombuffer(answer, np.float32, 16 + 8, 256 + 32 + 64)
     assert (multipliers == 1).all()
     assert sums[0] == sums[16] == -127
     assert np.count_nonzero(sums) == 2
