@@ -10,7 +10,7 @@ import pytest
 from gguf import GGMLQuantizationType
 from gguf.quants import dequantize
 
-from bench import quality, rounding
+from bench import products, quality, rounding
 from bench.shapes import SHAPES, VOCABULARY, Planned, begin, noise
 from bench.synthetic import LOGIT_DEVIATION, matrix, synthesize
 from bench.widened import Axis, widen_columns, widen_model
@@ -18,10 +18,11 @@ from tests.golden.answers import sequence
 from tests.golden.build import read_config, tiny_gguf, write_gguf
 from tests.golden.catalogue import LLAMA, LLAMA_TIED, QWEN2, Tiny
 from tests.golden.tensors import draw
-from wazn import LLM
+from wazn import LLM, native
 from wazn.bench.divergence import score_window
 from wazn.models.checkpoint import open_checkpoint
 from wazn.models.rehearsal import check_tensors
+from wazn.weights.formats import Format
 from wazn.weights.gguf import GGUF
 
 
@@ -154,3 +155,12 @@ def test_files_of_real_shapes_have_the_tensors_and_the_size_that_they_should(
         assert checkpoint.config.vocab_size == VOCABULARY
     size = sum(planned.bytes for planned in SHAPES[name].tensors())
     assert size / 1e9 == pytest.approx(gigabytes, rel=0.005)
+
+
+def test_products_of_every_kind_are_measured() -> None:
+    pool = native.Pool(1)
+    for kind in products.KINDS:
+        (row,) = products.measure(pool, Format[kind], [3], megabytes=1, repeats=1)
+        weights, rows, *rates, share = row
+        assert (weights, rows) == (kind, "3")
+        assert all(float(rate) > 0 for rate in rates) and share.endswith("%")
