@@ -19,6 +19,15 @@ constexpr int64_t kSpanBlocks = kScaleSpan / 32;
 
 WAZN_INLINE int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 
+// Asks for what comes after weights that are being read, from two distances.
+WAZN_INLINE void fetch_after(const uint8_t* p, int64_t bytes) {
+  constexpr int kIntoSecondLevel = 2;
+  for (int64_t i = 0; i < bytes; i += kLine) {
+    __builtin_prefetch(p + wazn::kFarAhead + i, 0, kIntoSecondLevel);
+    __builtin_prefetch(p + wazn::kAhead + i);
+  }
+}
+
 // Calls f.template operator()<n>() for kFirst <= n <= N.
 template <int N, int kFirst = 1, class F>
 WAZN_INLINE void with_count(int64_t n, F&& f) {
@@ -55,10 +64,10 @@ struct Direct {
   struct Span {
     static constexpr bool kIsExpanded = false;
     typename F::Span weights;
-    const uint8_t* ahead;
+    const uint8_t* data;
 
     WAZN_INLINE void prefetch(int64_t block) const {
-      fetch(ahead + block * kBlockBytes, kBlockBytes);
+      fetch_after(data + block * kBlockBytes, kBlockBytes);
     }
     // For 8-bit activations.
     WAZN_INLINE void lines(int64_t block, int i, Bytes (&w)[2]) const {
@@ -93,7 +102,7 @@ struct Direct {
     }
   };
   WAZN_INLINE Span span(int64_t first, int64_t) const {
-    return {{panel, first}, panel + wazn::kAhead + first * kBlockBytes};
+    return {{panel, first}, panel + first * kBlockBytes};
   }
 };
 

@@ -88,7 +88,8 @@ double measure_bandwidth(Pool& pool, size_t bytes) {
       const size_t first = words * thread / pool.size() & ~size_t{7};
       const size_t last = words * (thread + 1) / pool.size() & ~size_t{7};
       for (size_t i = first; i < last; i += 8) {
-        __builtin_prefetch(p + i + kAhead / 8);  // as the kernels do
+        __builtin_prefetch(p + i + kFarAhead / 8, 0, 2);  // as the kernels do
+        __builtin_prefetch(p + i + kAhead / 8);
         for (int k = 0; k < 8; ++k) sum[k] += p[i + k];
       }
       for (int k = 0; k < 8; ++k) sums[thread * 8] += sum[k];
