@@ -146,7 +146,6 @@ struct Expanded {
     }
     template <class Source>
     WAZN_INLINE void fill(const Source& source, int64_t block) const {
-#pragma GCC unroll 4
       for (int i = 0; i < 4; ++i) {
         uint8_t* target = codes + block * kCodeBytes + kCodeBytes / 4 * i;
         if constexpr (kIsWide<X>) {

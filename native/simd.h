@@ -31,11 +31,13 @@ namespace {
 
 WAZN_INLINE Floats zero() { return splat(0.0f); }
 
+constexpr int64_t kLine = 64;  // bytes of a cache line
+
 // Asks for memory that is needed soon.
-constexpr int64_t kLine = 64;
 WAZN_INLINE void fetch(const uint8_t* p, int64_t bytes) {
   for (int64_t i = 0; i < bytes; i += kLine) __builtin_prefetch(p + i);
 }
+
 // e^x for x <= 88; below -87.3 the result is 0. Cephes' reduction x = n ln 2 + r with |r| <= ln2/2
 // and a polynomial of degree 6; the NumPy twin repeats it operation by operation.
 WAZN_INLINE Floats exp(Floats x) {

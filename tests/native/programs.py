@@ -61,10 +61,12 @@ def run(program: native.Program, rows: int, first_position: int = 0) -> None:
     run_again(program, rows, first_position)
 
 
-def run_again(program: native.Program, rows: int, first_position: int = 0) -> None:
+def run_again(
+    program: native.Program, rows: int, first_position: int = 0, segment: int = 0
+) -> None:
     program.run(
-        0,
-        1,
+        segment,
+        segment + 1,
         np.zeros(rows, np.int32),
         np.array([0, rows], np.int32),
         np.array([first_position], np.int32),

@@ -9,8 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-import pytest
-
 from wazn import native
 
 SCHED_GETATTR = {"x86_64": 315, "aarch64": 275}[platform.machine()]
@@ -38,32 +36,35 @@ def _tasks() -> set[int]:
     return {int(name) for name in os.listdir("/proc/self/task")}
 
 
-def _knows_slices() -> bool:
+def _granted_ns(asked_ns: int, before_ns: int) -> int:
+    """The slice after asking for one: older kernels than 6.12 know none, and change nothing."""
     version = re.match(r"(\d+)\.(\d+)", platform.release())
-    return version is not None and tuple(map(int, version.groups())) >= (6, 12)
+    assert version is not None
+    return asked_ns if tuple(map(int, version.groups())) >= (6, 12) else before_ns
 
 
-@pytest.mark.skipif(not _knows_slices(), reason="Linux takes a slice from 6.12 on")
-def test_threads_of_a_pool_ask_for_short_slices_and_nothing_else_changes() -> None:
+def _before_and_after(threads: int) -> list[tuple[Scheduling, Scheduling]]:
+    """Of the threads of a pool, the caller first; in a thread of its own, as its slice stays."""
+
     def use_a_pool() -> list[tuple[Scheduling, Scheduling]]:
         caller = int(Path("/proc/thread-self").readlink().name)
         before, others = _scheduling(caller), _tasks()
-        pool = native.Pool(2)
-        (worker,) = _tasks() - others
+        pool = native.Pool(threads)
+        workers = _tasks() - others
         pool.measure_bandwidth(1 << 20)
-        return [(before, _scheduling(task)) for task in (caller, worker)]
+        return [(before, _scheduling(task)) for task in (caller, *workers)]
 
-    with ThreadPoolExecutor(1) as thread:  # the slice of a thread stays, so not this one
-        for before, after in thread.submit(use_a_pool).result():
-            assert after == before._replace(slice_ns=SHORT_NS)
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(use_a_pool).result()
+
+
+def test_threads_of_a_pool_ask_for_short_slices_and_nothing_else_changes() -> None:
+    seen = _before_and_after(threads=2)
+    assert len(seen) == 2
+    for before, after in seen:
+        assert after == before._replace(slice_ns=_granted_ns(SHORT_NS, before.slice_ns))
 
 
 def test_a_pool_of_one_thread_leaves_its_caller_alone() -> None:
-    with ThreadPoolExecutor(1) as thread:
-        before, after = thread.submit(
-            lambda: [
-                _scheduling(0),
-                native.Pool(1).measure_bandwidth(1 << 20) and _scheduling(0),
-            ]
-        ).result()
+    ((before, after),) = _before_and_after(threads=1)
     assert before == after
