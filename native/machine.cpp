@@ -54,6 +54,21 @@ std::vector<Isa> all_isas() {
 #endif
 }
 
+// The sum of words [first, last), whole cache lines, in independent chains, so that the loads never
+// wait for an addition.
+template <bool kFetchesAhead>
+uint64_t sum_of_words(const uint64_t* p, size_t first, size_t last) {
+  uint64_t sum[8] = {};
+  for (size_t i = first; i < last; i += 8) {
+    if constexpr (kFetchesAhead) {
+      __builtin_prefetch(p + i + kFarAhead / 8, 0, 2);  // as the kernels do
+      __builtin_prefetch(p + i + kAhead / 8);
+    }
+    for (int k = 0; k < 8; ++k) sum[k] += p[i + k];
+  }
+  return sum[0] + sum[1] + sum[2] + sum[3] + sum[4] + sum[5] + sum[6] + sum[7];
+}
+
 }  // namespace
 
 std::vector<std::string> available_isas() {
@@ -80,19 +95,15 @@ double measure_bandwidth(Pool& pool, size_t bytes) {
   const size_t words = bytes / 8;
   std::vector<uint64_t> sums(pool.size() * 8);
   double best = 0;
-  for (int repeat = 0; repeat < 4; ++repeat) {
+  // Which way is the faster one depends on the CPU: fetching brings Emerald Rapids 40%, and takes 10%
+  // from Zen 3.
+  for (int repeat = 0; repeat < 6; ++repeat) {
+    const auto sum_up = repeat % 2 == 0 ? sum_of_words<false> : sum_of_words<true>;
     const Clock::time_point start = Clock::now();
     pool.run([&](int thread) {
-      const uint64_t* p = (const uint64_t*)memory->data();
-      uint64_t sum[8] = {};  // independent chains, so that the loads never wait for an addition
       const size_t first = words * thread / pool.size() & ~size_t{7};
       const size_t last = words * (thread + 1) / pool.size() & ~size_t{7};
-      for (size_t i = first; i < last; i += 8) {
-        __builtin_prefetch(p + i + kFarAhead / 8, 0, 2);  // as the kernels do
-        __builtin_prefetch(p + i + kAhead / 8);
-        for (int k = 0; k < 8; ++k) sum[k] += p[i + k];
-      }
-      for (int k = 0; k < 8; ++k) sums[thread * 8] += sum[k];
+      sums[thread * 8] += sum_up((const uint64_t*)memory->data(), first, last);
     });
     best = std::max(best, bytes / seconds_since(start));
   }

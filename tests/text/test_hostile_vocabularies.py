@@ -41,9 +41,13 @@ def refused(build: Any, named: str) -> None:
         ("tokens", [1, 2], "tokens holds something that is not a string"),
         ("tokens", [*TOKENS[:-1], TOKENS[5]], r"tokens\[6004\] repeats the token '&' of id 5"),
         ("tokens", ["x"] * (MAX_TOKENS + 1), f"1 to {MAX_TOKENS} are possible"),
-        ("merges", [*BYTE_LEVEL["tokenizer.ggml.merges"], "q zzzz"], r"merges\[\d+\] needs .*zzzz"),
+        (
+            "merges",
+            [*BYTE_LEVEL["tokenizer.ggml.merges"], "q zzzz"],
+            r"merges\[\d+\] .* 'zzzz'",
+        ),
         ("merges", ["a"], r"merges\[0\]"),
-        ("merges", ["! Ģ"], r"merges\[0\] needs the token '!Ģ'"),
+        ("merges", ["! Ģ"], r"merges\[0\] of the tokenizer needs the token '!Ģ'"),
         ("merges", [["a", "b"]], "merges holds something that is not a string"),
         ("token_type", [1], "token_type has 1 entries for 6005 tokens"),
         ("token_type", [99] * len(TOKENS), "token_type holds a value outside 1 to 6"),
@@ -122,7 +126,6 @@ def _added(**changes: Any) -> dict[str, Any]:
         (_model(merges="h e"), "model.merges in tokenizer.json is no list"),
         (_model(merges=[["h", "e", "l"]]), r"model.merges in tokenizer.json\[0\] is no pair"),
         (_model(merges=[["h", 1]]), r"merges in tokenizer.json\[0\] is no pair"),
-        (_model(merges=[["h", "e"], ["z", "zz"]]), r"merges in tokenizer.json\[1\] needs"),
         (_model(unk_token="<nope>"), "model.unk_token"),
         (_model(unk_token=["a"]), "expected shape"),
         (_model(byte_fallback="yes"), "model.byte_fallback"),
@@ -150,6 +153,15 @@ def _added(**changes: Any) -> dict[str, Any]:
 def test_a_wrong_value_of_tokenizer_json_is_named(changes: dict[str, Any], named: str) -> None:
     data = json.dumps(small_tokenizer_json(**changes)).encode()
     refused(lambda: read_tokenizer_json(data), named)
+
+
+@pytest.mark.parametrize("pattern", [r"\p{L}+", "(a|aa)+b"], ids=["here", "in the helper"])
+def test_a_merge_without_its_tokens_is_named_wherever_it_is_encoded(pattern: str) -> None:
+    rule = {"Regex": pattern}
+    split = {"type": "Split", "pattern": rule, "behavior": "Isolated", "invert": False}
+    changes = {**_model(merges=[["h", "e"], ["z", "zz"]]), "pre_tokenizer": split}
+    vocabulary = read_tokenizer_json(json.dumps(small_tokenizer_json(**changes)).encode())
+    refused(lambda: Tokenizer(vocabulary), r"merges\[1\] of the tokenizer needs the token 'zz'")
 
 
 @pytest.mark.parametrize(

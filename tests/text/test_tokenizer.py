@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer as LibraryTokenizer
 
 from tests.text.vocabularies import (
-    TEXTS,
     byte_letters,
     deepseek_directory,
     qwen_metadata,
@@ -17,7 +16,7 @@ from tests.text.vocabularies import (
     small_tokenizer_json,
     spelled,
 )
-from wazn.errors import BadFile, BadRequest
+from wazn.errors import BadRequest
 from wazn.text.tokenizer import Tokenizer
 from wazn.text.tokenizer_json import read_tokenizer_json
 
@@ -29,31 +28,6 @@ def tokenizer(request: pytest.FixtureRequest) -> Tokenizer:
     built = Tokenizer.from_gguf(metadata)
     assert built is not None
     return built
-
-
-def test_the_stored_form_is_the_same_tokenizer(tokenizer: Tokenizer) -> None:
-    stored = tokenizer.to_json()
-    again = Tokenizer.from_json(stored)
-    assert again.to_json() == stored
-    for text in TEXTS.values():
-        assert again.encode(text) == tokenizer.encode(text)
-    for name in ("bos_id", "eos_id", "adds_bos", "adds_eos", "stop_ids", "special_ids"):
-        assert getattr(again, name) == getattr(tokenizer, name)
-    ids = range(tokenizer.vocab_size)
-    assert [again.token_bytes(id) for id in ids] == [tokenizer.token_bytes(id) for id in ids]
-
-
-@pytest.mark.parametrize(
-    "stored", [b"", b"{}", b"[]", b'{"version":99}', b'{"version":1}', b"\xff"]
-)
-def test_something_else_is_no_stored_tokenizer(stored: bytes) -> None:
-    with pytest.raises(BadFile):
-        Tokenizer.from_json(stored)
-
-
-def test_a_stored_tokenizer_cut_short_is_a_bad_file(tokenizer: Tokenizer) -> None:
-    with pytest.raises(BadFile, match="cannot be read"):
-        Tokenizer.from_json(tokenizer.to_json()[:-10])
 
 
 def test_every_token_stands_for_its_bytes(tokenizer: Tokenizer) -> None:

@@ -10,7 +10,7 @@ from typing import Protocol
 from wazn.errors import BadFile, BadRequest
 from wazn.text.pipelines import safe_pipeline
 from wazn.text.sandbox import Limits, Sandbox, SandboxFailure
-from wazn.text.vocabulary import Vocabulary
+from wazn.text.vocabulary import Vocabulary, check_merges
 
 LIMITS = Limits(
     memory_bytes=2 << 30,  # a vocabulary of 256,000 tokens needs 0.4 GiB
@@ -38,9 +38,11 @@ class Encoder(Protocol):
 def open_encoder(vocabulary: Vocabulary) -> Encoder:
     """The encoder of a vocabulary; BadFile when the library cannot make sense of it."""
     safe = safe_pipeline(vocabulary.normalizer, vocabulary.pre_tokenizer)
-    if safe is None:
-        return HelperEncoder(vocabulary)
-    return LocalEncoder(vocabulary, *safe)
+    try:
+        return HelperEncoder(vocabulary) if safe is None else LocalEncoder(vocabulary, *safe)
+    except BadFile:
+        check_merges(vocabulary)
+        raise
 
 
 class LocalEncoder:

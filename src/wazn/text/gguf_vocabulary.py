@@ -17,9 +17,9 @@ from wazn.text.vocabulary import (
     AddedToken,
     Vocabulary,
     check_id,
+    check_tokens,
     find_stop_ids,
     index_tokens,
-    merge_ids,
 )
 
 _NO_ID = 2**32 - 1
@@ -59,15 +59,14 @@ def read_gguf_vocabulary(metadata: Mapping[str, Any]) -> Vocabulary | None:
 def _byte_level(fields: "_Fields") -> Vocabulary:
     rule = find_pre_tokenizer(fields.text("pre", "default"))
     tokens = fields.tokens()
-    ids = index_tokens(tokens, "tokenizer.ggml.tokens")
+    check_tokens(tokens, "tokenizer.ggml.tokens")
     # No token holds a space: the byte-level alphabet writes it as another character.
     halves = (merge.partition(" ") for merge in fields.texts("merges"))
-    pairs = [(left, right) for left, _, right in halves]
     types = fields.types(len(tokens))
     return Vocabulary(
         tokens=tokens,
         spelling="byte-level",
-        merges=merge_ids(pairs, ids, "tokenizer.ggml.merges"),
+        merges=[(left, right) for left, _, right in halves],
         normalizer=rule.normalizer,
         pre_tokenizer=rule.steps,
         ignore_merges=rule.ignore_merges,

@@ -6,20 +6,17 @@ comes out the same. Adds no special tokens; ``adds_bos`` only tells that a promp
 with one. Knows nothing of models, chats and prompts.
 """
 
-import json
 import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
-from wazn.errors import BadFile, BadRequest
+from wazn.errors import BadRequest
 from wazn.text.encoders import open_encoder
 from wazn.text.gguf_vocabulary import read_gguf_vocabulary
 from wazn.text.huggingface_tokenizer import read_directory_vocabulary
 from wazn.text.prompt import Prompt
 from wazn.text.vocabulary import MARKERS, Vocabulary
-
-CACHE_VERSION = 1
 
 _TAG = re.compile(r"[^\w\s].*\w.*[^\w\s]", re.DOTALL)
 """Words between signs: ``<tool_call>`` is control, runs of spaces are not."""
@@ -66,22 +63,6 @@ class Tokenizer:
         """The tokenizer in the metadata of a GGUF file; None when it holds none."""
         vocabulary = read_gguf_vocabulary(metadata)
         return None if vocabulary is None else cls(vocabulary)
-
-    @classmethod
-    def from_json(cls, data: bytes) -> Self:
-        """What ``to_json`` wrote, read again; BadFile when it is something else."""
-        try:
-            document = json.loads(data)
-            if document.pop("version") != CACHE_VERSION:
-                raise BadFile("the tokenizer was written by another version of wazn.")
-            return cls(Vocabulary.from_document(document))
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise BadFile(f"the stored tokenizer cannot be read ({error}).") from None
-
-    def to_json(self) -> bytes:
-        """Everything this tokenizer is, as JSON that loads faster than the files it came from."""
-        document = {"version": CACHE_VERSION, **self._vocabulary.document()}
-        return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
 
     def encode(self, text: str) -> list[int]:
         """Token ids of the text. Special tokens written out in it become their ids."""

@@ -18,7 +18,6 @@ from wazn.text.vocabulary import (
     check_id,
     find_stop_ids,
     index_tokens,
-    merge_ids,
 )
 
 _FLAGS = ("special", "normalized", "lstrip", "rstrip", "single_word")
@@ -58,7 +57,7 @@ def _read(document: JSON) -> Vocabulary:
     return Vocabulary(
         tokens=tokens,
         spelling=spelling,
-        merges=() if scores is not None else _merges(model, ids),
+        merges=() if scores is not None else _merges(model),
         scores=scores,
         added=added,
         normalizer=document.get("normalizer"),
@@ -120,7 +119,7 @@ def _added_token(one: JSON, tokens: list[str | None], name: str) -> AddedToken:
     return AddedToken(id, **flags)
 
 
-def _merges(model: JSON, ids: dict[str, int]) -> list[int]:
+def _merges(model: JSON) -> list[tuple[str, str]]:
     name = "model.merges in tokenizer.json"
     merges = model["merges"]
     if type(merges) is not list:
@@ -132,7 +131,7 @@ def _merges(model: JSON, ids: dict[str, int]) -> list[int]:
         if type(parts) is not list or len(parts) != 2 or not all(type(p) is str for p in parts):
             raise BadFile(f"{name}[{len(pairs)}] is no pair of tokens.")
         pairs.append((parts[0], parts[1]))
-    return merge_ids(pairs, ids, name)
+    return pairs
 
 
 def _unknown_id(model: JSON, ids: dict[str, int]) -> int | None:

@@ -1,13 +1,12 @@
 """One description of a tokenizer, whatever file it came from: what every reader here produces.
 
 A vocabulary holds the tokens by id, how they merge, how text is prepared, how tokens are spelled
-in bytes, and which ids are special. It is checked once and written as plain JSON, which is what the
-start-up cache keeps and what the encoder (``sandboxed.encoder``) is built from. It encodes nothing.
+in bytes, and which ids are special. It encodes nothing: ``sandboxed.encoder`` is built from its
+form as plain JSON.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields
-from itertools import chain
 from typing import Any, Literal
 
 from wazn.errors import BadFile
@@ -51,14 +50,14 @@ class AddedToken:
 class Vocabulary:
     """A tokenizer's facts.
 
-    ``tokens`` by id, None where an id is unused. ``merges``: ids of left and right part, pair after
-    pair, in order of rank; ``scores`` instead for a Unigram model. ``spelling``: tokens are written
+    ``tokens`` by id, None where an id is unused. ``merges``: left and right part of each, in order
+    of rank; ``scores`` instead for a Unigram model. ``spelling``: tokens are written
     in the byte-level alphabet, or as text with ▁ for a space and <0xNN> for single bytes.
     """
 
     tokens: Sequence[str | None]
     spelling: Literal["byte-level", "sentencepiece"]
-    merges: Sequence[int] = ()
+    merges: Sequence[tuple[str, str]] = ()
     scores: Sequence[float] | None = None
     added: Sequence[AddedToken] = ()
     normalizer: JSON = None
@@ -80,40 +79,38 @@ class Vocabulary:
         values["added"] = [asdict(token) for token in self.added]
         return values
 
-    @classmethod
-    def from_document(cls, document: JSON) -> "Vocabulary":
-        """The reverse of ``document``; TypeError or KeyError when it is not one."""
-        added = [AddedToken(**token) for token in document.pop("added")]
-        return cls(**document, added=added)
+
+def check_tokens(tokens: Sequence[str | None], name: str) -> None:
+    """BadFile when there are too many tokens or one appears twice."""
+    if not 0 < len(tokens) <= MAX_TOKENS:
+        raise BadFile(f"{name} has {len(tokens)} entries; 1 to {MAX_TOKENS} are possible.")
+    if len(set(tokens) - {None}) == len(tokens) - tokens.count(None):
+        return
+    ids: dict[str, int] = {}
+    for id, token in enumerate(tokens):
+        if token is not None and ids.setdefault(token, id) != id:
+            raise BadFile(f"{name}[{id}] repeats the token {token[:80]!r} of id {ids[token]}.")
 
 
 def index_tokens(tokens: Sequence[str | None], name: str) -> dict[str, int]:
-    """Token → id; BadFile when there are too many tokens or one appears twice."""
-    if not 0 < len(tokens) <= MAX_TOKENS:
-        raise BadFile(f"{name} has {len(tokens)} entries; 1 to {MAX_TOKENS} are possible.")
-    ids = {token: id for id, token in enumerate(tokens) if token is not None}
-    if len(ids) != len(tokens) - tokens.count(None):
-        for id, token in enumerate(tokens):
-            if token is not None and ids[token] != id:
-                raise BadFile(f"{name}[{ids[token]}] repeats the token {token[:80]!r} of id {id}.")
-    return ids
+    """Token → id, after ``check_tokens``."""
+    check_tokens(tokens, name)
+    return {token: id for id, token in enumerate(tokens) if token is not None}
 
 
-def merge_ids(pairs: Sequence[tuple[str, str]], ids: dict[str, int], name: str) -> list[int]:
-    """Ids of each pair, flat; BadFile names the pair whose parts or whole are no tokens."""
-    try:
-        flat = list(map(ids.__getitem__, chain.from_iterable(pairs)))
-    except KeyError:
-        flat = []
-    if not flat or not all(map(ids.__contains__, map("".join, pairs))):
-        for index, (left, right) in enumerate(pairs):
-            for token in (left, right, left + right):
-                if token not in ids:
-                    raise BadFile(
-                        f"{name}[{index}] needs the token {token[:80]!r}, "
-                        "which is not in the vocabulary."
-                    )
-    return flat
+def check_merges(vocabulary: Vocabulary) -> None:
+    """BadFile naming the merge whose parts or whole are no tokens.
+
+    The library that encodes finds such a merge, but does not say which one it is.
+    """
+    tokens = frozenset(vocabulary.tokens)
+    for index, (left, right) in enumerate(vocabulary.merges):
+        for token in (left, right, left + right):
+            if token not in tokens:
+                raise BadFile(
+                    f"merges[{index}] of the tokenizer needs the token {token[:80]!r}, "
+                    "which is not in the vocabulary."
+                )
 
 
 def check_id(value: object, count: int, name: str) -> int:

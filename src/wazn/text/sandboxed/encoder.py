@@ -75,10 +75,9 @@ def _model(document: Mapping[str, Any]) -> Model:
         return Unigram(pieces, unk_id=unknown_id, byte_fallback=document["byte_fallback"])
     ids = dict(zip(tokens, range(len(tokens)), strict=True))
     ids.pop(None, None)
-    parts = map(tokens.__getitem__, document["merges"])
     return BPE(
         vocab=ids,
-        merges=list(zip(parts, parts, strict=True)),
+        merges=list(map(tuple, document["merges"])),  # JSON makes lists of them
         unk_token=None if unknown_id is None else tokens[unknown_id],
         fuse_unk=document["fuse_unknown"],
         byte_fallback=document["byte_fallback"],
