@@ -95,8 +95,8 @@ double measure_bandwidth(Pool& pool, size_t bytes) {
   const size_t words = bytes / 8;
   std::vector<uint64_t> sums(pool.size() * 8);
   double best = 0;
-  // Which way is the faster one depends on the CPU: fetching brings Emerald Rapids 40%, and takes 10%
-  // from Zen 3.
+  // Which way is the faster one depends on the CPU: fetching brings Emerald Rapids 40%, and takes
+  // 10% from Zen 3.
   for (int repeat = 0; repeat < 6; ++repeat) {
     const auto sum_up = repeat % 2 == 0 ? sum_of_words<false> : sum_of_words<true>;
     const Clock::time_point start = Clock::now();

@@ -27,10 +27,12 @@ class Tokenizer:
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         """BadFile when the encoder cannot be built from the vocabulary."""
-        self._vocabulary = vocabulary
         self._encoder = open_encoder(vocabulary)
+        # Not the vocabulary: its merges are megabytes that only the encoder needs.
+        self._tokens = tokens = vocabulary.tokens
+        self._is_byte_level = vocabulary.spelling == "byte-level"
+        self._byte_fallback = vocabulary.byte_fallback
         self._added = {token.id: token for token in vocabulary.added}
-        tokens = vocabulary.tokens
         self.vocab_size = len(tokens)
         self.bos_id = vocabulary.bos_id
         self.eos_id = vocabulary.eos_id
@@ -93,28 +95,26 @@ class Tokenizer:
         """
         if id < 0:
             raise BadRequest(f"the token id {id} is negative.")
-        token = self._vocabulary.tokens[id] if id < self.vocab_size else None
+        token = self._tokens[id] if id < self.vocab_size else None
         if token is None:
             return b""
         if id in self._added:
             return token.encode()
-        if self._vocabulary.spelling == "byte-level":
+        if self._is_byte_level:
             return _byte_level(token)
-        return _sentencepiece(token, self._vocabulary.byte_fallback)
+        return _sentencepiece(token, self._byte_fallback)
 
     def token_text(self, id: int | None) -> str:
         """A token as the vocabulary writes it; empty for None."""
-        return "" if id is None else self._vocabulary.tokens[id] or ""
+        return "" if id is None else self._tokens[id] or ""
 
     def added_id(self, text: str) -> int | None:
         """The id of an added token, such as a marker, by its text."""
-        tokens = self._vocabulary.tokens
-        return next((id for id in self._added if tokens[id] == text), None)
+        return next((id for id in self._added if self._tokens[id] == text), None)
 
     def ids_of(self, texts: Collection[str]) -> dict[int, str]:
         """Id → text of those texts that are added tokens."""
-        tokens = self._vocabulary.tokens
-        return {id: text for id in self._added if (text := tokens[id] or "") in texts}
+        return {id: text for id in self._added if (text := self._tokens[id] or "") in texts}
 
     def close(self) -> None:
         """End the helper process, if this tokenizer needed one."""

@@ -88,10 +88,11 @@ def _model(document: Mapping[str, Any]) -> Model:
 def prepare(document: dict[str, Any]) -> Callable[[Sequence[str]], list[int]]:
     """The helper's entry: a function from (text, mark) to ids; the mark is "" where none is."""
     tokenizer = build(document)
+    added = {name: document[name] for name in ("tokens", "added")}  # merges are megabytes: let go
 
     @lru_cache(maxsize=2)  # a mark is nearly always the same one
     def marked(mark: str) -> Tokenizer:
-        return build_marked(document, tokenizer, mark)
+        return build_marked(added, tokenizer, mark)
 
     def encode(request: Sequence[str]) -> list[int]:
         text, mark = request
