@@ -119,12 +119,9 @@ def forecast(series: Sequence[Point]) -> Forecast | int:
             "a forecast needs statsmodels, which is not installed: pip install 'wazn[forecast]'."
         )
     logs = [log(ratio) for _, ratio in points]
-    errors = [logs[at] - _next(logs[:at]) for at in range(WARM_UP, len(logs))]
-    widths = _widths(errors)
-    trials = tuple(
-        _trial(points[WARM_UP + index], error, width)
-        for index, (error, width) in enumerate(zip(errors, widths[:-1], strict=True))
-    )
+    expected = [_next(logs[:at]) for at in range(WARM_UP, len(logs))]
+    widths = _widths([came - middle for came, middle in zip(logs[WARM_UP:], expected, strict=True)])
+    trials = tuple(map(_trial, points[WARM_UP:], expected, widths))
     middle, width = _next(logs), widths[-1]
     assert width is not None
     return Forecast(
@@ -210,8 +207,8 @@ def _quantile(values: Sequence[float], share: float) -> float:
     return ordered[low] + (place - low) * (ordered[high] - ordered[low])
 
 
-def _trial(point: Point, error: float, width: float | None) -> Trial:
+def _trial(point: Point, middle: float, width: float | None) -> Trial:
+    """``middle``: the logarithm of what was expected."""
     day, actual = point
-    middle = log(actual) - error
     interval = None if width is None else (exp(middle - width), exp(middle + width))
     return Trial(day, exp(middle), actual, interval)
