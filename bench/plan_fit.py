@@ -3,9 +3,9 @@
     python -m bench.plan_fit measure --fitted FILE.gguf … --checked FILE.gguf …
     python -m bench.plan_fit fit
 
-``measure`` replaces the runs of the models it is given in ``plan_runs.json``; ``fit`` reads that
-file and writes ``src/wazn/plan/constants.json``. Only ``--fitted`` models make the constants,
-``--checked`` ones only show how far they carry. After a change of a kernel, run both.
+``measure`` replaces the runs that ``plan_runs.json`` has of these models on this kind of CPU;
+``fit`` reads that file and writes ``src/wazn/plan/constants.json``. Only ``--fitted`` models make the
+constants, ``--checked`` ones only show how far they carry. After a change of a kernel, run both.
 
 A run lasts seconds, so that a quiet moment is enough for it; one during which other programs took
 more than MAX_FOREIGN of the CPU is thrown away and tried again; of several the best counts. Other
@@ -89,6 +89,7 @@ def main() -> None:
 def measure(path: Path, *, fitted: bool) -> None:
     """Measure every task of one model; its runs take the place of its former ones one by one."""
     threads = read_cpu().useful_threads
+    name = f"{path.stem} on {read_cpu().name}"
     contender = Wazn(path, threads)
     after = measure_ceilings(threads)
     model: dict[str, Any] = {
@@ -103,15 +104,15 @@ def measure(path: Path, *, fitted: bool) -> None:
         best, foreign = _best_run(contender, Task(kind, users, context), threads)
         before, after = after, measure_ceilings(threads)
         if not best:
-            print(f"{path.stem} {kind} {users} x {context}: never quiet, left out", flush=True)
+            print(f"{name} {kind} {users} x {context}: never quiet, left out", flush=True)
             continue
         around = before.best_of(after)
         model["compute"] = max(model["compute"], around.compute)
         when = datetime.now(UTC).isoformat(timespec="seconds")
         measured = (best, around.bandwidth, foreign, when)
-        runs.append(Run(path.stem, fitted, kind, users, context, *measured))
+        runs.append(Run(name, fitted, kind, users, context, *measured))
         print(runs[-1], flush=True)
-        _record(path.stem, model, runs)
+        _record(name, model, runs)
     contender.close()
 
 

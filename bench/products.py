@@ -4,8 +4,9 @@
 
 Multiplies random activations of 2048 columns with random weights, on as many threads as wazn would
 take. Before each product of up to four rows, which memory bounds, as much memory is read by a loop
-that fetches ahead; the share is of what the loop read, the median of all pairs. ``--megabytes 0``:
-weights that stay in the second-level caches, which shows what the kernels compute at most.
+that fetches ahead or not, as is faster; the share is of what it read, the median of all pairs.
+``--megabytes 0``: weights that stay in the second-level caches, which shows what the kernels
+compute at most.
 """
 
 from __future__ import annotations

@@ -17,8 +17,8 @@ from wazn.text.vocabulary import (
     AddedToken,
     Vocabulary,
     check_id,
+    check_tokens,
     find_stop_ids,
-    index_tokens,
 )
 
 MAX_TOKENIZER_BYTES = 64 << 20
@@ -134,6 +134,6 @@ def _with_added_tokens(vocabulary: Vocabulary, decoder: JSON) -> Vocabulary:
             raise BadFile(f"{name} has the id of another token.")
         tokens[id] = value["content"]
         added[id] = AddedToken(id, special=value.get("special") is True)
-    index_tokens(tokens, "added_tokens_decoder in tokenizer_config.json")
+    check_tokens(tokens, "added_tokens_decoder in tokenizer_config.json")
     stops = sorted({*vocabulary.stop_ids, *find_stop_ids(tokens, added.values())})
     return replace(vocabulary, tokens=tokens, added=list(added.values()), stop_ids=stops)

@@ -51,8 +51,8 @@ class Vocabulary:
     """A tokenizer's facts.
 
     ``tokens`` by id, None where an id is unused. ``merges``: left and right part of each, in order
-    of rank; ``scores`` instead for a Unigram model. ``spelling``: tokens are written
-    in the byte-level alphabet, or as text with ▁ for a space and <0xNN> for single bytes.
+    of rank; ``scores`` instead for a Unigram model. ``spelling``: tokens are written in the
+    byte-level alphabet, or as text with ▁ for a space and <0xNN> for single bytes.
     """
 
     tokens: Sequence[str | None]

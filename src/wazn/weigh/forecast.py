@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from importlib.util import find_spec
-from itertools import pairwise
+from itertools import pairwise, starmap
 from math import exp, log
 from statistics import fmean, median
 
@@ -121,7 +121,7 @@ def forecast(series: Sequence[Point]) -> Forecast | int:
     logs = [log(ratio) for _, ratio in points]
     expected = [_next(logs[:at]) for at in range(WARM_UP, len(logs))]
     widths = _widths([came - middle for came, middle in zip(logs[WARM_UP:], expected, strict=True)])
-    trials = tuple(map(_trial, points[WARM_UP:], expected, widths))
+    trials = tuple(starmap(_trial, zip(points[WARM_UP:], expected, widths[:-1], strict=True)))
     middle, width = _next(logs), widths[-1]
     assert width is not None
     return Forecast(
