@@ -4,8 +4,9 @@
     python -m bench.plan_fit fit
 
 ``measure`` replaces the runs that ``plan_runs.json`` has of these models on this kind of CPU;
-``fit`` reads that file and writes ``src/wazn/plan/constants.json``. Only ``--fitted`` models make the
-constants, ``--checked`` ones only show how far they carry. After a change of a kernel, run both.
+``fit`` reads that file and writes ``src/wazn/plan/constants.json``. Only ``--fitted`` models make
+the constants, ``--checked`` ones only show how far they carry. After a change of a kernel, run
+both.
 
 A run lasts seconds, so that a quiet moment is enough for it; one during which other programs took
 more than MAX_FOREIGN of the CPU is thrown away and tried again; of several the best counts. Other
