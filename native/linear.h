@@ -27,6 +27,12 @@ WAZN_INLINE void fetch_after(const uint8_t* p, int64_t bytes) {
     __builtin_prefetch(p + wazn::kAhead + i);
   }
 }
+// The same past the second-level cache, for what is read once: it leaves the rest of a step there.
+WAZN_INLINE void fetch_once_after(const uint8_t* p, int64_t bytes) {
+  constexpr int kPastSecondLevel = 0;
+  for (int64_t i = 0; i < bytes; i += kLine)
+    __builtin_prefetch(p + wazn::kOnceAhead + i, 0, kPastSecondLevel);
+}
 
 // Calls f.template operator()<n>() for kFirst <= n <= N.
 template <int N, int kFirst = 1, class F>
@@ -66,8 +72,13 @@ struct Direct {
     typename F::Span weights;
     const uint8_t* data;
 
+    // On behalf of Y rows.
+    template <int Y>
     WAZN_INLINE void prefetch(int64_t block) const {
-      fetch_after(data + block * kBlockBytes, kBlockBytes);
+      if constexpr (Y == 1 && F::kSpan == 32 && kFetchesOnce)
+        fetch_once_after(data + block * kBlockBytes, kBlockBytes);
+      else
+        fetch_after(data + block * kBlockBytes, kBlockBytes);
     }
     // For 8-bit activations.
     WAZN_INLINE void lines(int64_t block, int i, Bytes (&w)[2]) const {
@@ -128,6 +139,7 @@ struct Expanded {
     uint8_t* codes;
     float* values;
 
+    template <int Y>
     WAZN_INLINE void prefetch(int64_t) const {}
     WAZN_INLINE void lines(int64_t block, int i, Bytes (&w)[2]) const {
       for (int l = 0; l < 2; ++l) w[l] = load_line(codes + block * kCodeBytes + 128 * i + 64 * l);
@@ -261,7 +273,7 @@ WAZN_INLINE void tile(const Source& w, int64_t first, int64_t last, const X (&x)
     const typename Source::Span span = w.span(start - first, blocks);
     for (int64_t block = 0; block < blocks; ++block) {
       const int64_t b = start + block;
-      span.prefetch(block);
+      span.template prefetch<Y>(block);
       Words sum[Y];
       for (int y = 0; y < Y; ++y) sum[y] = no_words();
       const Scales<S> scales = span.scales(block);

@@ -137,8 +137,8 @@ WAZN_INLINE float largest_of(const float* x, int64_t columns) {
 }
 
 // Codes of 16 columns. Of an infinite span, infinity times zero is the least code everywhere.
-WAZN_INLINE Words rounded(const float* x, float inverse, int32_t largest) {
-  return max(to_words(nearest(mul(load(x), splat(inverse)))), splat(-largest));
+WAZN_INLINE Words rounded(Floats x, Floats inverse, int32_t largest) {
+  return max(to_words(nearest(mul(x, inverse))), splat(-largest));
 }
 
 // int8 codes of 16 columns with the smallest step that reaches their largest magnitude and is a
@@ -153,20 +153,23 @@ void quantize(const float* x, int64_t columns, const wazn::Codes8& out) {
     const float steps = is_zero ? 0.0f : kLargest / top;
     out.scales[start / kScaleSpan] = scale;
     for (int64_t i = start; i < stop; i += 32) {
-      Words codes[2];
+      const Floats first = load(x + i), second = load(x + i + 16);
+      const Floats steps_to_reach = ceil(mul(max_of_each(abs(first), abs(second)), splat(steps)));
+      // NaN, of an infinite span, becomes 1, too.
+      const Floats multiplier = min(max(steps_to_reach, splat(1.0f)), splat(kLargest));
+      const Floats inverse = is_zero ? zero() : div(splat(1.0f), mul(splat(scale), multiplier));
+      const Words codes[2] = {rounded(first, low_half_twice(inverse), 127),
+                              rounded(second, high_half_twice(inverse), 127)};
+      float multipliers[16];
+      int32_t sums[4];
+      store(multipliers, multiplier);
+      store_sums_of_8(sums, codes[0], codes[1]);
       for (int h = 0; h < 2; ++h) {
-        const float* part = x + i + 16 * h;
-        float multiplier = __builtin_ceilf(max_16(abs(load(part))) * steps);
-        multiplier = multiplier > 1.0f ? multiplier : 1.0f;  // NaN, of an infinite span, too
-        multiplier = multiplier > kLargest ? kLargest : multiplier;
-        codes[h] = rounded(part, is_zero ? 0.0f : 1.0f / (scale * multiplier), 127);
-        const int64_t group = i / 16 + h;
-        const Floats values = to_floats(codes[h]);  // integers whose sums are exact
-        const int32_t sum = (int32_t)sum_16(values);
-        out.multipliers[group] = (int16_t)multiplier;
-        out.code_sums[i / 8 + h] = (int16_t)sum_16(keep_first(values, 8));
+        const int32_t sum = sums[2 * h] + sums[2 * h + 1];
+        out.multipliers[i / 16 + h] = (int16_t)multipliers[8 * h];
+        out.code_sums[i / 8 + h] = (int16_t)sums[2 * h];
         out.code_sums[i / 8 + 2 + h] = (int16_t)sum;
-        out.sums_16[group] = multiplier * (float)sum;
+        out.sums_16[i / 16 + h] = multipliers[8 * h] * (float)sum;
       }
       out.sums_32[i / 32] = out.sums_16[i / 16] + out.sums_16[i / 16 + 1];
       store_codes(out.codes + i, codes[0], codes[1]);
@@ -186,7 +189,7 @@ void quantize_wide(const float* x, int64_t columns, const wazn::Codes16& out) {
     for (int64_t i = start; i < stop; i += 32) {
       for (int h = 0; h < 2; ++h) {
         int32_t values[16];
-        store_words(values, rounded(x + i + 16 * h, inverse, kLargest));
+        store_words(values, rounded(load(x + i + 16 * h), splat(inverse), kLargest));
         int32_t sum = 0;
         for (int c = 0; c < 16; ++c) {
           sum += values[c];

@@ -17,6 +17,9 @@
 // halves apart. Instruction sets that sum four bytes at once (kMixesHalves false) exchange columns
 // between two lines first (`pair_lines`): line 2i then holds four columns of the first half, line
 // 2i + 1 of the second. `store_codes` puts activations into the same order.
+//
+// Two operations on 32 numbers, x and y: `max_of_each` has the largest of x in its first eight
+// lanes and that of y in the others, `store_sums_of_8` writes four sums, two of x and two of y.
 #pragma once
 
 #if defined(__aarch64__)

@@ -37,6 +37,9 @@ WAZN_INLINE Floats abs(Floats x) { return {_mm512_andnot_ps(_mm512_set1_ps(-0.0f
 WAZN_INLINE Floats nearest(Floats x) {
   return {_mm512_roundscale_ps(x.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
 }
+WAZN_INLINE Floats ceil(Floats x) {
+  return {_mm512_roundscale_ps(x.v, _MM_FROUND_TO_POS_INF | _MM_FROUND_NO_EXC)};
+}
 WAZN_INLINE Floats zero_where_less(Floats x, Floats y, Floats bound) {
   return {_mm512_maskz_mov_ps(_mm512_cmp_ps_mask(y.v, bound.v, _CMP_GE_OQ), x.v)};
 }
@@ -50,12 +53,25 @@ WAZN_INLINE float sum_16(Floats x) {
   t = _mm_add_ps(t, _mm_movehl_ps(t, t));
   return _mm_cvtss_f32(_mm_add_ss(t, _mm_movehdup_ps(t)));
 }
+WAZN_INLINE __m256 max_of_halves(Floats x) {
+  return _mm256_max_ps(_mm512_castps512_ps256(x.v), _mm512_extractf32x8_ps(x.v, 1));
+}
 WAZN_INLINE float max_16(Floats x) {
-  const __m256 s = _mm256_max_ps(_mm512_castps512_ps256(x.v), _mm512_extractf32x8_ps(x.v, 1));
+  const __m256 s = max_of_halves(x);
   __m128 t = _mm_max_ps(_mm256_castps256_ps128(s), _mm256_extractf128_ps(s, 1));
   t = _mm_max_ps(t, _mm_movehl_ps(t, t));
   return _mm_cvtss_f32(_mm_max_ss(t, _mm_movehdup_ps(t)));
 }
+WAZN_INLINE Floats max_of_each(Floats x, Floats y) {
+  const __m256 s = max_of_halves(x), t = max_of_halves(y);
+  __m256 u = _mm256_max_ps(_mm256_permute2f128_ps(s, t, 0x20), _mm256_permute2f128_ps(s, t, 0x31));
+  u = _mm256_max_ps(u, _mm256_permute_ps(u, 0x0E));
+  u = _mm256_permute_ps(_mm256_max_ps(u, _mm256_permute_ps(u, 0x01)), 0);
+  const __m512 both = _mm512_castps256_ps512(u);
+  return {_mm512_shuffle_f32x4(both, both, 0x50)};
+}
+WAZN_INLINE Floats low_half_twice(Floats x) { return {_mm512_shuffle_f32x4(x.v, x.v, 0x44)}; }
+WAZN_INLINE Floats high_half_twice(Floats x) { return {_mm512_shuffle_f32x4(x.v, x.v, 0xEE)}; }
 
 WAZN_INLINE Floats load_f16(const uint16_t* p) {
   return {_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i*)p))};
@@ -92,6 +108,13 @@ WAZN_INLINE Words to_words(Floats x) { return {_mm512_cvtps_epi32(x.v)}; }
 WAZN_INLINE Words mul(Words x, Words y) { return {_mm512_mullo_epi32(x.v, y.v)}; }
 WAZN_INLINE Words max(Words x, Words y) { return {_mm512_max_epi32(x.v, y.v)}; }
 WAZN_INLINE void store_words(int32_t* p, Words x) { _mm512_storeu_si512(p, x.v); }
+WAZN_INLINE void store_sums_of_8(int32_t* p, Words x, Words y) {
+  const __m256i s = _mm256_hadd_epi32(
+      _mm256_hadd_epi32(_mm512_castsi512_si256(x.v), _mm512_extracti64x4_epi64(x.v, 1)),
+      _mm256_hadd_epi32(_mm512_castsi512_si256(y.v), _mm512_extracti64x4_epi64(y.v, 1)));
+  const __m128i sums = _mm_add_epi32(_mm256_castsi256_si128(s), _mm256_extracti128_si256(s, 1));
+  _mm_storeu_si128((__m128i*)p, sums);
+}
 WAZN_INLINE Floats as_floats(Words x) { return {_mm512_castsi512_ps(x.v)}; }
 
 WAZN_INLINE __m128i pack_to_bytes(Words x) { return _mm512_cvtsepi32_epi8(x.v); }
@@ -124,6 +147,7 @@ WAZN_INLINE Floats byte_to_floats(Bytes x, int i, bool is_signed) {
 
 constexpr bool kIsUnsigned = true;  // the dot product takes unsigned weights only
 constexpr bool kMixesHalves = false;
+constexpr bool kFetchesOnce = false;
 
 WAZN_INLINE Shorts splat_pair(const int16_t* p) {
   int32_t v;

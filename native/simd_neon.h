@@ -61,6 +61,7 @@ WAZN_INLINE Floats fnma(Floats x, Floats y, Floats z) {
 }
 WAZN_INLINE Floats abs(Floats x) { return WAZN_EACH(Floats, vabsq_f32(x.v[i])); }
 WAZN_INLINE Floats nearest(Floats x) { return WAZN_EACH(Floats, vrndnq_f32(x.v[i])); }
+WAZN_INLINE Floats ceil(Floats x) { return WAZN_EACH(Floats, vrndpq_f32(x.v[i])); }
 WAZN_INLINE float32x4_t keep_where(uint32x4_t mask, float32x4_t x) {
   return vreinterpretq_f32_u32(vandq_u32(mask, vreinterpretq_u32_f32(x)));
 }
@@ -85,6 +86,12 @@ WAZN_INLINE float max_16(Floats x) {
   const float first = vget_lane_f32(t, 0), second = vget_lane_f32(t, 1);
   return first > second ? first : second;
 }
+WAZN_INLINE Floats max_of_each(Floats x, Floats y) {
+  const float32x4_t a = vdupq_n_f32(max_16(x)), b = vdupq_n_f32(max_16(y));
+  return {{a, a, b, b}};
+}
+WAZN_INLINE Floats low_half_twice(Floats x) { return {{x.v[0], x.v[1], x.v[0], x.v[1]}}; }
+WAZN_INLINE Floats high_half_twice(Floats x) { return {{x.v[2], x.v[3], x.v[2], x.v[3]}}; }
 
 WAZN_INLINE Floats load_f16(const uint16_t* p) {
   return WAZN_EACH(Floats, vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p + 4 * i))));
@@ -142,6 +149,12 @@ WAZN_INLINE Words max(Words x, Words y) { return WAZN_EACH(Words, vmaxq_s32(x.v[
 WAZN_INLINE void store_words(int32_t* p, Words x) {
   for (int i = 0; i < 4; ++i) vst1q_s32(p + 4 * i, x.v[i]);
 }
+WAZN_INLINE void store_sums_of_8(int32_t* p, Words x, Words y) {
+  p[0] = vaddvq_s32(vaddq_s32(x.v[0], x.v[1]));
+  p[1] = vaddvq_s32(vaddq_s32(x.v[2], x.v[3]));
+  p[2] = vaddvq_s32(vaddq_s32(y.v[0], y.v[1]));
+  p[3] = vaddvq_s32(vaddq_s32(y.v[2], y.v[3]));
+}
 WAZN_INLINE Floats as_floats(Words x) { return WAZN_EACH(Floats, vreinterpretq_f32_s32(x.v[i])); }
 
 WAZN_INLINE int16x8_t pack_to_halves(int32x4_t x, int32x4_t y) {
@@ -184,6 +197,7 @@ WAZN_INLINE Floats byte_to_floats(Bytes x, int byte, bool is_signed) {
 
 constexpr bool kIsUnsigned = false;  // the dot product takes signed weights; unsigned ones fit, too
 constexpr bool kMixesHalves = false;
+constexpr bool kFetchesOnce = false;
 
 WAZN_INLINE Shorts splat_pair(const int16_t* p) {
   const int16x8_t v = vcombine_s16(vdup_n_s16(p[0]), vdup_n_s16(p[1]));

@@ -93,6 +93,11 @@ inline __mmask16 cmplt_epi32_mask(__m512i x, __m512i y) {
 #define _mm256_dpbusd_avx_epi32 simde_mm256_dpbusd_epi32
 #undef _mm256_dpwssd_avx_epi32
 #define _mm256_dpwssd_avx_epi32 simde_mm256_dpwssd_epi32
+#undef _mm512_shuffle_f32x4  // has no alias in 0.7.4
+#define _mm512_shuffle_f32x4 simde_mm512_shuffle_f32x4
+#undef _mm512_roundscale_ps  // rounds upwards to the nearest in 0.7.4
+#define _mm512_roundscale_ps(x, mode) \
+  emulated::join(_mm256_round_ps(emulated::low(x), mode), _mm256_round_ps(emulated::high(x), mode))
 #undef _mm512_madd_epi16  // has the operands of the masked form in 0.7.4
 #define _mm512_madd_epi16 simde_mm512_madd_epi16
 
