@@ -85,10 +85,7 @@ WAZN_INLINE float max_16(Floats x) {
   return _mm_cvtss_f32(_mm_max_ss(t, _mm_movehdup_ps(t)));
 }
 WAZN_INLINE Floats max_of_each(Floats x, Floats y) {
-  const __m256 s = _mm256_max_ps(x.a, x.b), t = _mm256_max_ps(y.a, y.b);
-  __m256 u = _mm256_max_ps(_mm256_permute2f128_ps(s, t, 0x20), _mm256_permute2f128_ps(s, t, 0x31));
-  u = _mm256_max_ps(u, _mm256_permute_ps(u, 0x0E));
-  u = _mm256_permute_ps(_mm256_max_ps(u, _mm256_permute_ps(u, 0x01)), 0);
+  const __m256 u = max_of_eight_each(_mm256_max_ps(x.a, x.b), _mm256_max_ps(y.a, y.b));
   return {_mm256_permute2f128_ps(u, u, 0x00), _mm256_permute2f128_ps(u, u, 0x11)};
 }
 WAZN_INLINE Floats low_half_twice(Floats x) { return {x.a, x.a}; }
@@ -150,9 +147,7 @@ WAZN_INLINE void store_words(int32_t* p, Words x) {
   _mm256_storeu_si256((__m256i*)(p + 8), x.b);
 }
 WAZN_INLINE void store_sums_of_8(int32_t* p, Words x, Words y) {
-  const __m256i s = _mm256_hadd_epi32(_mm256_hadd_epi32(x.a, x.b), _mm256_hadd_epi32(y.a, y.b));
-  const __m128i sums = _mm_add_epi32(_mm256_castsi256_si128(s), _mm256_extracti128_si256(s, 1));
-  _mm_storeu_si128((__m128i*)p, sums);
+  store_sums(p, x.a, x.b, y.a, y.b);
 }
 WAZN_INLINE Floats as_floats(Words x) {
   return {_mm256_castsi256_ps(x.a), _mm256_castsi256_ps(x.b)};

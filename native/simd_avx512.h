@@ -63,11 +63,7 @@ WAZN_INLINE float max_16(Floats x) {
   return _mm_cvtss_f32(_mm_max_ss(t, _mm_movehdup_ps(t)));
 }
 WAZN_INLINE Floats max_of_each(Floats x, Floats y) {
-  const __m256 s = max_of_halves(x), t = max_of_halves(y);
-  __m256 u = _mm256_max_ps(_mm256_permute2f128_ps(s, t, 0x20), _mm256_permute2f128_ps(s, t, 0x31));
-  u = _mm256_max_ps(u, _mm256_permute_ps(u, 0x0E));
-  u = _mm256_permute_ps(_mm256_max_ps(u, _mm256_permute_ps(u, 0x01)), 0);
-  const __m512 both = _mm512_castps256_ps512(u);
+  const __m512 both = _mm512_castps256_ps512(max_of_eight_each(max_of_halves(x), max_of_halves(y)));
   return {_mm512_shuffle_f32x4(both, both, 0x50)};
 }
 WAZN_INLINE Floats low_half_twice(Floats x) { return {_mm512_shuffle_f32x4(x.v, x.v, 0x44)}; }
@@ -109,11 +105,8 @@ WAZN_INLINE Words mul(Words x, Words y) { return {_mm512_mullo_epi32(x.v, y.v)};
 WAZN_INLINE Words max(Words x, Words y) { return {_mm512_max_epi32(x.v, y.v)}; }
 WAZN_INLINE void store_words(int32_t* p, Words x) { _mm512_storeu_si512(p, x.v); }
 WAZN_INLINE void store_sums_of_8(int32_t* p, Words x, Words y) {
-  const __m256i s = _mm256_hadd_epi32(
-      _mm256_hadd_epi32(_mm512_castsi512_si256(x.v), _mm512_extracti64x4_epi64(x.v, 1)),
-      _mm256_hadd_epi32(_mm512_castsi512_si256(y.v), _mm512_extracti64x4_epi64(y.v, 1)));
-  const __m128i sums = _mm_add_epi32(_mm256_castsi256_si128(s), _mm256_extracti128_si256(s, 1));
-  _mm_storeu_si128((__m128i*)p, sums);
+  store_sums(p, _mm512_castsi512_si256(x.v), _mm512_extracti64x4_epi64(x.v, 1),
+             _mm512_castsi512_si256(y.v), _mm512_extracti64x4_epi64(y.v, 1));
 }
 WAZN_INLINE Floats as_floats(Words x) { return {_mm512_castsi512_ps(x.v)}; }
 
