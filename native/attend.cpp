@@ -66,8 +66,9 @@ void Program::lay_tiles(View& view) {
          row += rows_per_tile)
       add_tiles(view, s, row, std::min(rows_per_tile, last - row));
   // The longest tasks first, so that all threads finish together.
-  const auto work = [](const Tile& t) {
-    return (int64_t)(t.last_part - t.first_part) * t.part_pages * t.num_rows;
+  const auto work = [&](const Tile& t) {
+    const Range pages = this->pages(t, view.reach);
+    return (pages.last - pages.first) * t.num_rows;
   };
   std::stable_sort(view.tiles.begin(), view.tiles.end(),
                    [&](const Tile& a, const Tile& b) { return work(a) > work(b); });
@@ -75,18 +76,19 @@ void Program::lay_tiles(View& view) {
 
 // Rows that attend together: as one task, or, for a row alone, as a task for each chunk of
 // positions or each few blocks of the only chunk, so that threads share even a single sequence
-// evenly.
+// evenly. A chunk stays whole where the heads of all sequences divide evenly, too.
 void Program::add_tiles(View& view, int32_t sequence, int32_t first_row, int32_t num_rows) {
   constexpr int32_t kBlocksPerTask = 2, kChunk = (int32_t)kChunkPages;
   const int32_t position = row_position_[first_row];
   const int32_t first = (int32_t)(first_seen(view.reach, position) / kPage);
   const int32_t last = (position + num_rows - 1) / (int32_t)kPage + 1;
   const int32_t first_chunk = first / kChunk, last_chunk = (last - 1) / kChunk + 1;
-  if (num_rows > 1 || last - first <= kBlocksPerTask) {
+  const bool is_one_chunk = last_chunk - first_chunk == 1;
+  const bool is_even = step_.num_sequences * kv_.heads % pool_->size() == 0;
+  if (num_rows > 1 || (is_one_chunk && is_even) || last - first <= kBlocksPerTask) {
     view.tiles.push_back({sequence, first_row, num_rows, kChunk, first_chunk, last_chunk, -1});
     return;
   }
-  const bool is_one_chunk = last_chunk - first_chunk == 1;
   const int32_t first_part = is_one_chunk ? first : first_chunk;
   const int32_t last_part = is_one_chunk ? last : last_chunk;
   const int32_t step = is_one_chunk ? kBlocksPerTask : 1;
@@ -101,33 +103,54 @@ void Program::add_tiles(View& view, int32_t sequence, int32_t first_row, int32_t
   view.partials.resize(start + (last_part - first_part) * part_floats);
 }
 
+// The pages that a task reads, of each head.
+Range Program::pages(const Tile& tile, const Reach& reach) const {
+  const int64_t first = row_position_[tile.first_row], part = tile.part_pages;
+  return {std::max(tile.first_part * part, first_seen(reach, first) / kPage),
+          std::min(tile.last_part * part, (first + tile.num_rows - 1) / kPage + 1)};
+}
+
 void Program::execute(const Attend& op, int index, int thread) {
   View& view = this->view(op.reach);
   const Activation &query = buffers_[op.query], &out = buffers_[op.out];
   const int64_t group = view.group, tasks = (int64_t)view.tiles.size() * kv_.heads;
   const int64_t bytes = kv_page_bytes(kv_.head_dim, kv_.format);
+  const auto head_page = [&](int64_t task, int64_t p) {
+    const int64_t row = view.tiles[task / kv_.heads].sequence * step_.table_width;
+    return page(op.layer, step_.page_tables[row + p]) + task % kv_.heads * bytes;
+  };
   std::vector<const uint8_t*> pages(step_.table_width);
   for (int64_t task; (task = next_task_[index].fetch_add(1)) < tasks;) {
     const Tile& tile = view.tiles[task / kv_.heads];
-    const int64_t head = task % kv_.heads, first = row_position_[tile.first_row];
-    const int64_t num_pages = (first + tile.num_rows + kPage - 1) / kPage;
-    const int64_t last = std::min<int64_t>(tile.last_part * tile.part_pages, num_pages);
-    for (int64_t p = std::max<int64_t>(tile.first_part * tile.part_pages,
-                                       first_seen(op.reach, first) / kPage);
-         p < last; ++p)
-      pages[p] =
-          page(op.layer, step_.page_tables[tile.sequence * step_.table_width + p]) + head * bytes;
+    const int64_t head = task % kv_.heads;
+    const Range own = this->pages(tile, op.reach);
+    for (int64_t p = own.first; p < own.last; ++p) pages[p] = head_page(task, p);
+    const int64_t next = std::min(task + pool_->size(), tasks - 1);  // if threads take turns
     const int64_t offset = tile.first_row * query.columns + head * group * kv_.head_dim;
     float* partials = tile.partials < 0 ? nullptr
                                         : view.partials.data() + tile.partials +
                                               head * group * (kv_.head_dim + 16);
-    kernels_->attend(
-        {query.floats + offset, out.floats + offset, query.columns, tile.num_rows, first, group,
-         kv_.head_dim, op.scale, kv_.format, pages.data(), tile.part_pages, tile.first_part,
-         tile.last_part, partials, op.heads * (kv_.head_dim + 16), op.reach, op.softcap,
-         op.sinks.empty() ? nullptr : op.sinks.data() + head * group,
-         op.is_tempered ? factors_ + first : nullptr},
-        scratch_[thread]->data());
+    kernels_->attend({query.floats + offset,
+                      out.floats + offset,
+                      query.columns,
+                      tile.num_rows,
+                      row_position_[tile.first_row],
+                      group,
+                      kv_.head_dim,
+                      op.scale,
+                      kv_.format,
+                      pages.data(),
+                      head_page(next, this->pages(view.tiles[next / kv_.heads], op.reach).first),
+                      tile.part_pages,
+                      tile.first_part,
+                      tile.last_part,
+                      partials,
+                      op.heads * (kv_.head_dim + 16),
+                      op.reach,
+                      op.softcap,
+                      op.sinks.empty() ? nullptr : op.sinks.data() + head * group,
+                      op.is_tempered ? factors_ + row_position_[tile.first_row] : nullptr},
+                     scratch_[thread]->data());
   }
 }
 

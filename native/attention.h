@@ -30,6 +30,7 @@ struct KvFloat32 {
   static WAZN_INLINE Floats read(const uint8_t* p, int64_t i) { return load((const float*)p + i); }
   static WAZN_INLINE void write(uint8_t* p, int64_t i, float x, float) { ((float*)p)[i] = x; }
 };
+struct CachedFloat32 : KvFloat32 {};  // made just before a product, so near already
 struct KvFloat16 {
   static constexpr int64_t kBytes = 2;
   static constexpr bool kHasScales = false;
@@ -113,10 +114,13 @@ void append_kv(const float* key, const float* value, int64_t head_dim, int64_t s
   });
 }
 
-// A product's right side: `depth` rows of stored elements, `stride` apart.
+// A product's right side: `depth` rows of elements, `stride` apart. Where they are stored ones,
+// those that are read next, as many, are fetched little by little meanwhile: asked for all at once,
+// they would be waited for.
 struct Right {
   const uint8_t* data;
   int64_t stride;
+  const uint8_t* next = nullptr;
 };
 
 // out[r][n .. n + 16 N) = sum over k of a[r][k] * b[k][n ..), k ascending.
@@ -127,6 +131,8 @@ WAZN_INLINE void outer_tile(const float* a, int64_t a_stride, Right b, int64_t n
   for (int r = 0; r < R; ++r)
     for (int i = 0; i < N; ++i) sum[r][i] = zero();
   for (int64_t k = 0; k < depth; ++k) {
+    if constexpr (!__is_same(E, CachedFloat32))
+      fetch(b.next + (n * depth + k * 16 * N) * E::kBytes, 16 * N * E::kBytes);
     Floats right[N];
     for (int i = 0; i < N; ++i) right[i] = E::read(b.data, k * b.stride + n + 16 * i);
     for (int r = 0; r < R; ++r) {
@@ -143,7 +149,7 @@ WAZN_INLINE void outer_tile(const float* a, int64_t a_stride, Right b, int64_t n
 template <class E, int R>
 WAZN_INLINE void row_tile(const float* a, int64_t a_stride, Right b, int64_t columns, int64_t depth,
                           float* out, int64_t out_stride) {
-  constexpr int wide = 4 * R <= kFloatTile ? 4 : (2 * R <= kFloatTile ? 2 : 1);
+  constexpr int wide = 4 * R <= kFloatTile ? 4 : (2 * R < kFloatTile ? 2 : 1);
   int64_t n = 0;
   for (; n + 16 * wide <= columns; n += 16 * wide)
     outer_tile<E, R, wide>(a, a_stride, b, n, depth, out, out_stride);
@@ -151,29 +157,35 @@ WAZN_INLINE void row_tile(const float* a, int64_t a_stride, Right b, int64_t col
     for (; n < columns; n += 16) outer_tile<E, R, 1>(a, a_stride, b, n, depth, out, out_stride);
 }
 
-// The same for any number of rows: many take the elements as floats, converted once.
+// The same for any number of rows, in even tiles.
+template <class E>
+WAZN_INLINE void tiled_product(const float* a, int64_t a_stride, int64_t rows, Right b,
+                               int64_t columns, int64_t depth, float* out, int64_t out_stride) {
+  const int64_t tiles = (rows + kFloatTile - 1) / kFloatTile;
+  for (int64_t t = 0, r = 0; t < tiles; ++t) {
+    const int64_t last = (t + 1) * rows / tiles;
+    with_count<kFloatTile>(last - r, [&]<int R>() {
+      row_tile<E, R>(a + r * a_stride, a_stride, b, columns, depth, out + r * out_stride,
+                     out_stride);
+    });
+    r = last;
+  }
+}
+
+// The same; more than two tiles take the elements as floats, converted once.
 template <class E>
 WAZN_INLINE void matrix_product(const float* a, int64_t a_stride, int64_t rows, Right b,
                                 int64_t columns, int64_t depth, float* out, int64_t out_stride,
                                 float* expanded) {
-  if (rows <= kFloatTile)
-    return with_count<kFloatTile>(
-        rows, [&]<int R>() { row_tile<E, R>(a, a_stride, b, columns, depth, out, out_stride); });
-  if constexpr (!__is_same(E, KvFloat32)) {
-    for (int64_t k = 0; k < depth; ++k)
-      for (int64_t n = 0; n < columns; n += 16)
-        store(expanded + k * columns + n, E::read(b.data, k * b.stride + n));
-    b = {(const uint8_t*)expanded, columns};
+  if (rows <= 2 * kFloatTile || E::kBytes == 4)
+    return tiled_product<E>(a, a_stride, rows, b, columns, depth, out, out_stride);
+  for (int64_t k = 0; k < depth; ++k) {
+    fetch(b.next + k * columns * E::kBytes, columns * E::kBytes);
+    for (int64_t n = 0; n < columns; n += 16)
+      store(expanded + k * columns + n, E::read(b.data, k * b.stride + n));
   }
-  const int64_t tiles = (rows + kFloatTile - 1) / kFloatTile;
-  for (int64_t t = 0, r = 0; t < tiles; ++t) {
-    const int64_t next = (t + 1) * rows / tiles;
-    with_count<kFloatTile>(next - r, [&]<int R>() {
-      row_tile<KvFloat32, R>(a + r * a_stride, a_stride, b, columns, depth, out + r * out_stride,
-                             out_stride);
-    });
-    r = next;
-  }
+  tiled_product<CachedFloat32>(a, a_stride, rows, {(const uint8_t*)expanded, columns}, columns,
+                               depth, out, out_stride);
 }
 
 // The running softmax of a row: its largest score, and the sum of exp(score - top).
@@ -301,15 +313,15 @@ WAZN_INLINE Rows rows_that_see(const Attention& t, int64_t start, int64_t stop) 
 
 // One block for the rows that see some of it, merged into the chunk that begins with block `first`.
 template <class E>
-WAZN_INLINE void attend_block(const Attention& t, int64_t block, int64_t first,
+WAZN_INLINE void attend_block(const Attention& t, int64_t block, int64_t first, const uint8_t* next,
                               const AttentionScratch& s) {
   const int64_t dim = t.head_dim, start = block * kPage;
   const Rows rows = rows_that_see(t, start, start + kPage);
   const int64_t skip = rows.first * t.group, count = rows.last * t.group - skip;
   const int64_t used = smaller(kPage, t.first_position + t.num_rows - start);
   const Page<E> page((uint8_t*)t.pages[block], dim);
-  fetch(page.values, (uint8_t*)(page.value_scales + kPage) - page.values);
-  matrix_product<E>(s.queries + skip * dim, dim, count, {page.keys, kPage}, kPage, dim,
+  if constexpr (E::kHasScales) fetch((uint8_t*)page.key_scales, 2 * kPage * sizeof(float));
+  matrix_product<E>(s.queries + skip * dim, dim, count, {page.keys, kPage, page.values}, kPage, dim,
                     s.scores + skip * kPage, kPage, s.expanded);
   RowState found[kAttentionRows];
   for (int64_t i = rows.first, r = skip; i < rows.last; ++i) {
@@ -319,7 +331,7 @@ WAZN_INLINE void attend_block(const Attention& t, int64_t block, int64_t first,
     for (int64_t h = 0; h < t.group; ++h, ++r)
       found[r] = softmax_block(s.scores + r * kPage, seen, t.scale, page, shaping);
   }
-  matrix_product<E>(s.scores + skip * kPage, kPage, count, {page.values, dim}, dim, used,
+  matrix_product<E>(s.scores + skip * kPage, kPage, count, {page.values, dim, next}, dim, used,
                     s.values + skip * dim, dim, s.expanded);
   for (int64_t i = rows.first, r = skip; i < rows.last; ++i) {
     const bool is_first = block == first || first_seen(t.reach, t.first_position + i) >= start;
@@ -360,8 +372,8 @@ void attend_pages(const Attention& t, uint8_t* scratch) {
     const int64_t begin = p * t.part_pages, last = smaller(begin + t.part_pages, num_blocks);
     const int64_t first = begin > first_block ? begin : first_block;
     for (int64_t block = first; block < last; ++block) {
-      if (block + 1 < last) fetch(t.pages[block + 1], dim * kPage * E::kBytes);  // its keys
-      attend_block<E>(t, block, first, s);
+      const bool is_last = block + 1 == last && p + 1 == t.last_part;
+      attend_block<E>(t, block, first, is_last ? t.next_page : t.pages[block + 1], s);
     }
     keep_chunk(t, rows_that_see(t, begin * kPage, last * kPage), begin * kPage,
                t.partials ? t.partials + (p - t.first_part) * t.partial_stride : nullptr, s);

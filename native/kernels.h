@@ -126,6 +126,7 @@ struct Attention {
   float scale;
   KvFormat format;
   const uint8_t* const* pages;  // page i holds positions [64 i, 64 i + 64)
+  const uint8_t* next_page;     // what this thread probably reads after these
   int64_t part_pages, first_part, last_part;
   float* partials;         // null: all parts, to out; else parts [num_rows * group][head_dim + 16]
   int64_t partial_stride;  // floats between parts

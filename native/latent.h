@@ -99,17 +99,17 @@ WAZN_INLINE void attend_rows(const LatentAttention& t, int64_t block, bool is_fi
   const int64_t skip = hidden > 0 ? hidden * t.heads : 0;
   const int64_t used = smaller(kPage, t.first_count + t.num_rows - 1 - start);
   expand_rows<E>(t.rows + start, used, t.shape, s.straight, s.transposed);
-  matrix_product<KvFloat32>(s.queries + skip * width, width, rows - skip,
-                            {(const uint8_t*)s.transposed, kPage}, kPage, latent + t.shape.rotary,
-                            s.scores + skip * kPage, kPage, nullptr);
+  matrix_product<CachedFloat32>(s.queries + skip * width, width, rows - skip,
+                                {(const uint8_t*)s.transposed, kPage}, kPage,
+                                latent + t.shape.rotary, s.scores + skip * kPage, kPage, nullptr);
   const Page<KvFloat32> no_scales(nullptr, 0);
   for (int64_t r = skip; r < rows; ++r) {
     const int64_t valid = smaller(kPage, t.first_count + r / t.heads - start);
     s.found[r] = softmax_block(s.scores + r * kPage, {0, valid}, t.scale, no_scales);
   }
-  matrix_product<KvFloat32>(s.scores + skip * kPage, kPage, rows - skip,
-                            {(const uint8_t*)s.straight, width}, latent, used,
-                            s.values + skip * latent, latent, nullptr);
+  matrix_product<CachedFloat32>(s.scores + skip * kPage, kPage, rows - skip,
+                                {(const uint8_t*)s.straight, width}, latent, used,
+                                s.values + skip * latent, latent, nullptr);
   for (int64_t r = skip; r < rows; ++r)
     merge(s.chunk_state[r], s.chunk + r * latent, s.found[r], s.values + r * latent, latent,
           is_first);
@@ -161,8 +161,8 @@ void score_list(const IndexTask& t, uint8_t* scratch) {
   float* products = transposed + kPage * width;
   for (int64_t start = 0; start < t.count; start += kPage) {
     expand_rows<E>(t.rows + start, smaller(kPage, t.count - start), t.shape, straight, transposed);
-    matrix_product<KvFloat32>(t.queries, dim, t.heads, {(const uint8_t*)transposed, kPage}, kPage,
-                              dim, products, kPage, nullptr);
+    matrix_product<CachedFloat32>(t.queries, dim, t.heads, {(const uint8_t*)transposed, kPage},
+                                  kPage, dim, products, kPage, nullptr);
     for (int64_t i = 0; i < kPage; i += 16) {
       Floats total = zero();
       for (int64_t h = 0; h < t.heads; ++h) {

@@ -188,10 +188,26 @@ Data attend(const Case& c) {
     const int64_t seen = (first + count + wazn::kPage - 1) / wazn::kPage;
     const int64_t chunks = (seen + wazn::kChunkPages - 1) / wazn::kChunkPages;
     const int64_t first_chunk = wazn::first_seen(reach, first) / (wazn::kPage * wazn::kChunkPages);
-    kernels().attend({c.array<float>(0) + r * stride, out.data() + r * stride, stride, count, first,
-                      group, dim, c.number(3), format, pages.data(), wazn::kChunkPages, first_chunk,
-                      chunks, rows == 1 ? partials.data() : nullptr, group * part, reach,
-                      c.number(4), sinks, factors ? factors + r : nullptr},
+    kernels().attend({c.array<float>(0) + r * stride,
+                      out.data() + r * stride,
+                      stride,
+                      count,
+                      first,
+                      group,
+                      dim,
+                      c.number(3),
+                      format,
+                      pages.data(),
+                      pages[0],
+                      wazn::kChunkPages,
+                      first_chunk,
+                      chunks,
+                      rows == 1 ? partials.data() : nullptr,
+                      group * part,
+                      reach,
+                      c.number(4),
+                      sinks,
+                      factors ? factors + r : nullptr},
                      scratch());
     for (int64_t h = 0; rows == 1 && h < group; ++h)
       kernels().merge_parts({partials.data() + h * part, chunks - first_chunk, group * part, dim,
