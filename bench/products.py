@@ -1,12 +1,12 @@
 """Matrix products by themselves: every kind of weights at several numbers of rows.
 
-    python -m bench.products [--kinds Q4_0 Q4_K …] [--rows 1 2 4 8 128] [--megabytes 300]
+    python -m bench.products [--kinds Q4_0 Q4_K …] [--rows 1 2 4 8 128] [--megabytes 300] [--wide]
 
 Multiplies random activations of 2048 columns with random weights, on as many threads as wazn would
 take. Before each product of up to four rows, which memory bounds, as much memory is read by a loop
 that fetches ahead or not, as is faster; the share is of what it read, the median of all pairs.
 ``--megabytes 0``: weights that stay in the second-level caches, which shows what the kernels
-compute at most.
+compute at most. ``--wide``: activations of 16 bits, which the vocabulary head has.
 """
 
 from __future__ import annotations
@@ -32,10 +32,12 @@ KINDS = ("Q4_0", "Q4_1", "Q4_K", "Q5_K", "Q6_K", "Q8_0", "MXFP4", "F16")
 class Product:
     """``rows`` rows of activations times one matrix."""
 
-    def __init__(self, pool: native.Pool, weight: native.Weight, outputs: int, rows: int) -> None:
+    def __init__(
+        self, pool: native.Pool, weight: native.Weight, outputs: int, rows: int, form: str
+    ) -> None:
         self._rows = rows
         self._program = native.Program(pool, rows, False, 1, 1, 16, "float16", native.chosen_isa())
-        x = self._program.buffer(COLUMNS, "narrow")
+        x = self._program.buffer(COLUMNS, form)
         out = self._program.buffer(outputs, "none")
         values = self._program.floats(x)
         values[:] = np.random.default_rng(1).standard_normal(values.shape)
@@ -56,7 +58,7 @@ class Product:
 
 
 def measure(
-    pool: native.Pool, format: Format, counts: list[int], megabytes: int, repeats: int
+    pool: native.Pool, format: Format, counts: list[int], megabytes: int, repeats: int, form: str
 ) -> list[list[str]]:
     """A table row for each number of rows."""
     layout = native.LAYOUTS[format.name]
@@ -67,7 +69,7 @@ def measure(
     weight = packed(raw, format, COLUMNS)
     table = []
     for rows in counts:
-        product = Product(pool, weight, outputs, rows)
+        product = Product(pool, weight, outputs, rows, form)
         macs = outputs * COLUMNS * rows
         times = 1 if megabytes else max(1, round(WORK / macs))
         seconds, shares = [], []
@@ -93,11 +95,13 @@ def main() -> None:
     parser.add_argument("--rows", nargs="+", type=int, default=[1, 2, 4, 8, 128])
     parser.add_argument("--megabytes", type=int, default=300)
     parser.add_argument("--repeats", type=int, default=20)
+    parser.add_argument("--wide", action="store_true")
     asked = parser.parse_args()
+    form = "wide" if asked.wide else "narrow"
     pool = native.Pool(read_cpu().useful_threads)
     rows = []
     for kind in asked.kinds:
-        rows += measure(pool, Format[kind], asked.rows, asked.megabytes, asked.repeats)
+        rows += measure(pool, Format[kind], asked.rows, asked.megabytes, asked.repeats, form)
     print_table(
         ["weights", "rows", "GMAC/s", "GB/s", "at best", "GB/s", "of the loop's reading"], rows
     )

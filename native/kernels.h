@@ -64,6 +64,11 @@ struct Codes8 {
   int16_t *multipliers, *code_sums;
   float *sums_16, *sums_32;
   float* scales;
+
+  Codes8 from(int64_t c) const {  // of the columns from c on, which begins a scale span
+    return {codes + c,        multipliers + c / 16, code_sums + c / 8,
+            sums_16 + c / 16, sums_32 + c / 32,     scales + c / kScaleSpan};
+  }
 };
 // The same in 16 bits, for the vocabulary head: value = scale * code, codes up to kLargestCode16
 // and in the order of packed lines: columns 2i, 2i + 1, 16 + 2i, 16 + 2i + 1 of a block.
@@ -71,6 +76,10 @@ struct Codes16 {
   int16_t* codes;
   int32_t *sums_16, *sums_32;
   float* scales;
+
+  Codes16 from(int64_t c) const {
+    return {codes + c, sums_16 + c / 16, sums_32 + c / 32, scales + c / kScaleSpan};
+  }
 };
 // With these limits the sum of any 32 products of any format, sub-scales included, fits int32.
 constexpr int kLargestMultiplier = 127, kLargestCode16 = 16383;

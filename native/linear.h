@@ -127,9 +127,6 @@ struct Expanded {
 
   uint8_t* codes;  // [blocks][8 lines][16 rows][4], wide: [blocks][16 half lines][16 rows][2]
   float* values;   // [blocks][scale, pairs of sub-scales, mins][16 rows]
-  // What a tile fetches of the next chunk with each block, meanwhile.
-  const uint8_t* next = nullptr;
-  int64_t next_bytes = 0;
 
   explicit Expanded(uint8_t* scratch)
       : codes(scratch), values((float*)(scratch + kBlocks * kCodeBytes)) {}
@@ -185,10 +182,7 @@ struct Expanded {
   WAZN_INLINE Span at(int64_t first) const {
     return {codes + first * kCodeBytes, values + first * kValues * kPanelRows};
   }
-  WAZN_INLINE Span span(int64_t first, int64_t blocks) const {
-    fetch(next + first * next_bytes, blocks * next_bytes);
-    return at(first);
-  }
+  WAZN_INLINE Span span(int64_t first, int64_t) const { return at(first); }
   // Unpacks blocks [first, last) of a panel; `first` is block 0 here.
   template <class Source>
   void fill(const Source& panel, int64_t first, int64_t last) {
@@ -196,7 +190,10 @@ struct Expanded {
       const int64_t blocks = smaller(kSpanBlocks, last - start);
       const auto source = panel.span(start, blocks);
       const Span target = at(start - first);
-      for (int64_t block = 0; block < blocks; ++block) target.fill(source, block);
+      for (int64_t block = 0; block < blocks; ++block) {
+        source.template prefetch<2>(block);
+        target.fill(source, block);
+      }
     }
   }
 };
@@ -358,13 +355,7 @@ void expanded_rows(const Source& panel, const X* x, int64_t row, int64_t num_row
   for (part.first = 0; part.first < part.num_blocks; part.first += Weights::kBlocks) {
     part.last = smaller(part.first + Weights::kBlocks, part.num_blocks);
     expanded.fill(panel, part.first, part.last);
-    const uint8_t* next = panel.panel + part.last * Source::kBlockBytes;
-    const int64_t left =
-        part.last < part.num_blocks ? part.num_blocks - part.last : part.num_blocks;
-    const int64_t bytes = smaller(left, Weights::kBlocks) * Source::kBlockBytes;
     each_tile<kTile, (kTile + 1) / 2>(num_rows, [&]<int Y>(int64_t from) {
-      expanded.next = next + bytes * from / num_rows;
-      expanded.next_bytes = bytes * Y / (num_rows * (part.last - part.first)) + 1;
       tile_of_rows<Y>(expanded, x, row + from, part, out);
     });
   }
@@ -375,7 +366,7 @@ void linear_rows(const Matrix& w, const X* x, int64_t rows, int64_t first, int64
                  const Output& out, uint8_t* scratch) {
   // As many as registers hold, and some times that of what is quickly unpacked.
   constexpr int kDirect = kIsWide<X> ? kTile / F::kGroups : kTile;
-  constexpr int64_t kMost = kDirect * (kIsWide<X> ? 1 : F::kSpan == 32 ? 4 : 2);
+  constexpr int64_t kMost = kDirect * (kIsWide<X> ? 2 : F::kSpan == 32 ? 4 : 2);
   const int64_t blocks = w.columns / 32, row_blocks = (rows + kRowBlock - 1) / kRowBlock;
   for (int64_t r = 0; r < row_blocks; ++r) {
     const int64_t row = r * rows / row_blocks, num_rows = (r + 1) * rows / row_blocks - row;

@@ -287,12 +287,12 @@ void Program::work(int thread, int first, int last) {
 bool Program::is_row_local(int index) const {
   const Operation& op = operations_[index];
   return !std::holds_alternative<Linear>(op) && !std::holds_alternative<Attend>(op) &&
-         !std::holds_alternative<Gather>(op) && !std::holds_alternative<Route>(op) &&
-         !std::holds_alternative<ExpertsUp>(op) && !std::holds_alternative<ExpertsDown>(op) &&
-         !std::holds_alternative<GroupedLinear>(op) && !std::holds_alternative<AttendLatent>(op) &&
-         !std::holds_alternative<Compress>(op) && !std::holds_alternative<KeepRows>(op) &&
-         !std::holds_alternative<Select>(op) && !std::holds_alternative<CausalConv>(op) &&
-         !std::holds_alternative<DeltaRule>(op) &&
+         !std::holds_alternative<GatedProduct>(op) && !std::holds_alternative<Gather>(op) &&
+         !std::holds_alternative<Route>(op) && !std::holds_alternative<ExpertsUp>(op) &&
+         !std::holds_alternative<ExpertsDown>(op) && !std::holds_alternative<GroupedLinear>(op) &&
+         !std::holds_alternative<AttendLatent>(op) && !std::holds_alternative<Compress>(op) &&
+         !std::holds_alternative<KeepRows>(op) && !std::holds_alternative<Select>(op) &&
+         !std::holds_alternative<CausalConv>(op) && !std::holds_alternative<DeltaRule>(op) &&
          !(std::holds_alternative<Scale>(op) && std::get<Scale>(op).x == kLogits);
 }
 
@@ -310,10 +310,15 @@ void Program::quantize_row(BufferId id, int64_t row) {
 }
 
 void Program::quantize_part(BufferId id, int64_t part) {
+  quantize_columns(id, part, 0, buffers_[id].columns);
+}
+
+// Columns from the beginning of a scale span on.
+void Program::quantize_columns(BufferId id, int64_t part, int64_t start, int64_t count) {
   const Activation& b = buffers_[id];
-  const float* x = b.floats + part * b.columns;
-  if (b.bits == 8) kernels_->quantize(x, b.columns, b.codes[part]);
-  if (b.bits == 16) kernels_->quantize_wide(x, b.columns, b.wide_codes[part]);
+  const float* x = b.floats + part * b.columns + start;
+  if (b.bits == 8) kernels_->quantize(x, count, b.codes[part].from(start));
+  if (b.bits == 16) kernels_->quantize_wide(x, count, b.wide_codes[part].from(start));
 }
 
 void Program::execute(const Embed& op, int index, int thread) {
@@ -387,13 +392,19 @@ void Program::glu(float* gate, float* up, int64_t columns, const Glu& how, float
   }
 }
 
+// Threads share the scale spans of all rows, so that a row alone has them all at work.
 void Program::execute(const GatedProduct& op, int index, int thread) {
-  const Range rows = share(num_rows(index), thread, pool_->size());
-  const int64_t n = buffers_[op.out].columns;
-  for (int64_t row = rows.first; row < rows.last; ++row) {
-    glu(buffers_[op.gate].floats + row * n, buffers_[op.up].floats + row * n, n, op.how,
-        buffers_[op.out].floats + row * n);
-    quantize_row(op.out, row);
+  const Activation &gate = buffers_[op.gate], &up = buffers_[op.up], &out = buffers_[op.out];
+  const int64_t columns = out.columns, spans = num_scale_spans(columns);
+  const Range own = share(num_rows(index) * spans, thread, pool_->size());
+  for (int64_t span = own.first; span < own.last;) {
+    const int64_t row = span / spans, last = std::min(own.last, (row + 1) * spans);
+    const int64_t start = span % spans * kScaleSpan;
+    const int64_t count = std::min((last - row * spans) * kScaleSpan, columns) - start;
+    const int64_t offset = row * columns + start;
+    glu(gate.floats + offset, up.floats + offset, count, op.how, out.floats + offset);
+    quantize_columns(op.out, row, start, count);
+    span = last;
   }
 }
 

@@ -359,6 +359,7 @@ class Program {
   void reserve(const Weight& weight, int64_t scratch_bytes);
   void quantize_row(BufferId id, int64_t row);
   void quantize_part(BufferId id, int64_t part);
+  void quantize_columns(BufferId id, int64_t part, int64_t start, int64_t count);
   void multiply(const Linear& op, int64_t rows, Range panels, int thread);
   const LayerKernels& layer_kernels() const { return *kernels_->layers; }
   uint8_t* page(int64_t layer, int64_t id) const;
