@@ -48,11 +48,11 @@ def test_a_batch_that_does_not_fit_is_refused(changes: dict[str, object], messag
 
 def test_a_step_of_too_many_rows_is_refused() -> None:
     model = random_model("llama", Format.Q4_0)
-    with pytest.raises(ValueError, match="1 to 512 rows, not 513"):
+    with pytest.raises(ValueError, match="1 to 256 rows, not 257"):
         model.forward(
             batch(
-                token_ids=[0] * 513,
-                row_starts=[0, 513],
+                token_ids=[0] * 257,
+                row_starts=[0, 257],
                 page_tables=[list(range(16))],
                 logit_rows=[0],
             )

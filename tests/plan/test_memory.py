@@ -13,7 +13,7 @@ from wazn.plan.families import read_shape
 from wazn.plan.formats import RECIPES, in_format
 from wazn.plan.gguf import read_gguf
 from wazn.plan.known import known_models
-from wazn.plan.memory import KvFormat, Load, entry_bytes, memory_of
+from wazn.plan.memory import KvFormat, Load, entry_bytes, memory_of, step_rows
 
 LLAMA_8B = read_shape(known_models()["llama-3.1-8b"].config, "llama-3.1-8b")
 
@@ -50,6 +50,16 @@ def test_the_cache_is_as_large_as_the_engine_makes_it(
     try:
         planned = sum(c.layers * entry_bytes(c, kv) for c in read_gguf(path).caches)
         assert planned == model.kv_bytes_per_position
+    finally:
+        model.close()
+
+
+@pytest.mark.parametrize("tiny", (LLAMA, QWEN3_MOE), ids=lambda tiny: tiny.name)
+def test_a_step_has_as_many_rows_as_in_the_engine(tmp_path: Path, tiny: Tiny) -> None:
+    path = tiny_gguf(tiny, tmp_path / "tiny.gguf")
+    model = load_model(path)
+    try:
+        assert step_rows(read_gguf(path)) == model.max_rows
     finally:
         model.close()
 

@@ -88,14 +88,14 @@ def _profile_task(contender: Wazn, task: Task) -> TaskProfile:
     rows: dict[str, Row] = {}
     for operation, spent in model.operation_seconds():
         found = rows.get(operation.what, Row(operation.what, 0.0, 0.0, 0.0))
-        rows[operation.what] = _with(found, operation, spent, task)
+        rows[operation.what] = _with(found, operation, spent, task, model.max_rows)
     by_time = sorted(rows.values(), key=lambda row: -row.seconds)
     return TaskProfile(task, seconds, [row for row in by_time if row.seconds])
 
 
-def _with(row: Row, operation: Operation, seconds: float, task: Task) -> Row:
+def _with(row: Row, operation: Operation, seconds: float, task: Task, max_rows: int) -> Row:
     """The row with one operation more, which every step of the task ran once."""
-    steps, rows = _work(task.kind, task)
+    steps, rows = _work(task.kind, task, max_rows)
     if operation.is_head:  # only the last token of a prompt has its logits taken
         rows = task.users * (DECODED_TOKENS if task.kind == "decode" else 1)
     return Row(
@@ -106,12 +106,12 @@ def _with(row: Row, operation: Operation, seconds: float, task: Task) -> Row:
     )
 
 
-def _work(kind: Kind, task: Task) -> tuple[int, int]:
+def _work(kind: Kind, task: Task, max_rows: int) -> tuple[int, int]:
     """Steps of a task, and rows that they have together."""
     if kind == "decode":
         return DECODED_TOKENS, DECODED_TOKENS * task.users
     rows = task.users * task.prompt_tokens
-    return -(-rows // 512), rows
+    return -(-rows // max_rows), rows
 
 
 def to_table(profiled: TaskProfile, ceilings: Ceilings) -> tuple[list[str], list[list[str]]]:

@@ -59,7 +59,7 @@ class Unavailable(EngineFailed):
 class WorkerSettings:
     """How a worker is run; ``command`` gets the endpoint and the server's process id appended.
 
-    ``unresponsive_s`` is long because one step may be: 512 rows of a 70-billion-weight model take
+    ``unresponsive_s`` is long because one step may be: 256 rows of a 70-billion-weight model take
     minutes on two cores.
     """
 

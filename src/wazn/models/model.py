@@ -31,8 +31,11 @@ if TYPE_CHECKING:
 
 __all__ = ["PAGE", "Batch", "Config", "Model", "Options", "TextParts"]
 
-MAX_ROWS = 512
-"""Rows of one step: enough for the wide kernels, small enough that decoding rarely waits."""
+MAX_ROWS = 256
+"""Rows of one step: enough for the wide kernels, few enough that decoding rarely waits, and that
+the activations of a 1.1 B model take 25 MB."""
+MAX_ROWS_OF_EXPERTS = 512
+"""The same where there are experts, each of which gets only a few of them."""
 
 KV_FORMATS = ("auto", "float32", "float16", "int8")
 AUTO_KV: dict[str | None, str] = {"llama": "int8"}
@@ -72,7 +75,7 @@ class Model:
         self.config: Config = decoder.config
         self.weights = weights
         self.options = options
-        self.max_rows = MAX_ROWS
+        self.max_rows = MAX_ROWS if self.config.experts is None else MAX_ROWS_OF_EXPERTS
         self.tokenizer = text.tokenizer
         self.chat_template = text.chat_template
         self.generation_defaults = text.generation_defaults

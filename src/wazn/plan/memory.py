@@ -18,12 +18,9 @@ KvFormat = Literal["float32", "float16", "int8"]
 NUMBER_BYTES: Mapping[KvFormat, int] = {"float32": 4, "float16": 2, "int8": 1}
 SCALE_BYTES = 4  # of int8: a float32 for every vector of a head
 
-MAX_ROWS = 512
-"""Rows of one step at most: longer prompts are taken in slices."""
-
 PROCESS_BYTES = 100 << 20
 """Interpreter, libraries, tokenizer: what is resident beside weights, cache and buffers. With it,
-two prompts of 600 tokens to a 1.1 B file of 655 MB take 832 MB; measured were 843."""
+two prompts of 600 tokens to a 1.1 B file of 655 MB take 807 MB; measured were 793."""
 
 MAX_USERS, MAX_CONTEXT = 4096, 1 << 27
 
@@ -81,6 +78,11 @@ def memory_of(shape: Shape, load: Load, kv: KvFormat) -> Memory:
     )
 
 
+def step_rows(shape: Shape) -> int:
+    """Rows of one step at most: longer prompts are taken in slices."""
+    return 512 if any(part.role == "expert" for part in shape.weights) else 256
+
+
 def entry_bytes(cache: Cache, kv: KvFormat) -> int:
     """Bytes of one entry in one layer."""
     scales = cache.heads * SCALE_BYTES if kv == "int8" else 0
@@ -101,5 +103,5 @@ def _buffers(shape: Shape, load: Load) -> int:
         ),
         default=shape.hidden_size,
     )
-    activations = MAX_ROWS * (4 * shape.hidden_size + 2 * widest)
+    activations = step_rows(shape) * (4 * shape.hidden_size + 2 * widest)
     return 4 * (activations + load.users * shape.vocab_size)

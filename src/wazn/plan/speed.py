@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
-from wazn.plan.memory import MAX_ROWS, KvFormat, Load, entry_bytes
+from wazn.plan.memory import KvFormat, Load, entry_bytes, step_rows
 from wazn.plan.shape import Shape, Weights
 
 # How many products of 4-bit weights take as long as one of so many bits. 6 and 8 bits: seconds of
@@ -111,8 +111,9 @@ def decode_work(shape: Shape, load: Load, kv: KvFormat) -> Work:
 def prefill_work(shape: Shape, context: int, kv: KvFormat) -> list[Work]:
     """The steps that take in one prompt, in slices; only its last token has logits."""
     works = []
-    for start in range(0, context, MAX_ROWS):
-        rows = min(MAX_ROWS, context - start)
+    most = step_rows(shape)
+    for start in range(0, context, most):
+        rows = min(most, context - start)
         wanted = 1 if start + rows == context else 0
         # a slice's rows see half of it on average, and read what came before once
         works.append(_step(shape, rows, wanted, start + (rows + 1) // 2, 1, kv))
