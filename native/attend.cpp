@@ -79,9 +79,8 @@ void Program::lay_tiles(View& view) {
 // evenly. A chunk stays whole where the heads of all sequences divide evenly, too.
 void Program::add_tiles(View& view, int32_t sequence, int32_t first_row, int32_t num_rows) {
   constexpr int32_t kBlocksPerTask = 2, kChunk = (int32_t)kChunkPages;
-  const int32_t position = row_position_[first_row];
-  const int32_t first = (int32_t)(first_seen(view.reach, position) / kPage);
-  const int32_t last = (position + num_rows - 1) / (int32_t)kPage + 1;
+  const Range seen = seen_pages(view.reach, first_row, num_rows);
+  const int32_t first = (int32_t)seen.first, last = (int32_t)seen.last;
   const int32_t first_chunk = first / kChunk, last_chunk = (last - 1) / kChunk + 1;
   const bool is_one_chunk = last_chunk - first_chunk == 1;
   const bool is_even = step_.num_sequences * kv_.heads % pool_->size() == 0;
@@ -103,11 +102,15 @@ void Program::add_tiles(View& view, int32_t sequence, int32_t first_row, int32_t
   view.partials.resize(start + (last_part - first_part) * part_floats);
 }
 
-// The pages that a task reads, of each head.
+// The pages of which rows of one sequence see something, and those of them that a task reads.
+Range Program::seen_pages(const Reach& reach, int32_t first_row, int32_t num_rows) const {
+  const int64_t position = row_position_[first_row];
+  return {first_seen(reach, position) / kPage, (position + num_rows - 1) / kPage + 1};
+}
 Range Program::pages(const Tile& tile, const Reach& reach) const {
-  const int64_t first = row_position_[tile.first_row], part = tile.part_pages;
-  return {std::max(tile.first_part * part, first_seen(reach, first) / kPage),
-          std::min(tile.last_part * part, (first + tile.num_rows - 1) / kPage + 1)};
+  const Range seen = seen_pages(reach, tile.first_row, tile.num_rows);
+  const int64_t part = tile.part_pages;
+  return {std::max(tile.first_part * part, seen.first), std::min(tile.last_part * part, seen.last)};
 }
 
 void Program::execute(const Attend& op, int index, int thread) {

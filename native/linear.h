@@ -112,7 +112,7 @@ struct Direct {
       return s;
     }
   };
-  WAZN_INLINE Span span(int64_t first, int64_t) const {
+  WAZN_INLINE Span span(int64_t first) const {
     return {{panel, first}, panel + first * kBlockBytes};
   }
 };
@@ -179,17 +179,16 @@ struct Expanded {
         for (int g = 0; g < S::kGroups; ++g) store(v += kPanelRows, s.mins[g]);
     }
   };
-  WAZN_INLINE Span at(int64_t first) const {
+  WAZN_INLINE Span span(int64_t first) const {
     return {codes + first * kCodeBytes, values + first * kValues * kPanelRows};
   }
-  WAZN_INLINE Span span(int64_t first, int64_t) const { return at(first); }
   // Unpacks blocks [first, last) of a panel; `first` is block 0 here.
   template <class Source>
   void fill(const Source& panel, int64_t first, int64_t last) {
     for (int64_t start = first; start < last; start += kSpanBlocks) {
       const int64_t blocks = smaller(kSpanBlocks, last - start);
-      const auto source = panel.span(start, blocks);
-      const Span target = at(start - first);
+      const auto source = panel.span(start);
+      const Span target = span(start - first);
       for (int64_t block = 0; block < blocks; ++block) {
         source.template prefetch<2>(block);
         target.fill(source, block);
@@ -267,7 +266,7 @@ WAZN_INLINE void tile(const Source& w, int64_t first, int64_t last, const X (&x)
     Floats total[Y];
     for (int y = 0; y < Y; ++y) total[y] = zero();
     const int64_t blocks = smaller(kSpanBlocks, last - start);
-    const typename Source::Span span = w.span(start - first, blocks);
+    const typename Source::Span span = w.span(start - first);
     for (int64_t block = 0; block < blocks; ++block) {
       const int64_t b = start + block;
       span.template prefetch<Y>(block);

@@ -306,6 +306,7 @@ class Program {
   void add_view(const Attend& op);
   View& view(const Reach& reach);
   void lay_tiles(View& view);
+  Range seen_pages(const Reach& reach, int32_t first_row, int32_t num_rows) const;
   Range pages(const Tile& tile, const Reach& reach) const;
   void add_tiles(View& view, int32_t sequence, int32_t first_row, int32_t num_rows);
   void work(int thread, int first, int last);

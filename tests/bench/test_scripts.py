@@ -3,7 +3,6 @@
 import math
 import os
 from contextlib import closing
-from itertools import repeat
 from pathlib import Path
 
 import numpy as np
@@ -160,7 +159,7 @@ def test_files_of_real_shapes_have_the_tensors_and_the_size_that_they_should(
 
 def test_products_of_every_kind_are_measured() -> None:
     pool = native.Pool(1)
-    for kind, form in [*zip(products.KINDS, repeat("narrow")), ("Q6_K", "wide")]:
+    for kind, form in [*((kind, "narrow") for kind in products.KINDS), ("Q6_K", "wide")]:
         (row,) = products.measure(pool, Format[kind], [3], megabytes=1, repeats=1, form=form)
         weights, rows, *rates, share = row
         assert (weights, rows) == (kind, "3")
