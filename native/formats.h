@@ -124,9 +124,13 @@ struct Block256 {
     Floats super_scale, super_min;  // the latter negated
 
     WAZN_INLINE Span(const uint8_t* panel, int64_t first) : data(panel + first / 8 * kBytes) {
-      const uint16_t* super = (const uint16_t*)(data + kCodeBytes + kSubBytes * (kMin ? 2 : 1));
-      super_scale = load_f16(super);
-      if constexpr (kMin) super_min = negated(load_f16(super + 16));
+      super_scale = super(0);
+      if constexpr (kMin) super_min = negated(super(1));
+    }
+    // The super-scale, or the super-min.
+    WAZN_INLINE Floats super(int i) const {
+      const uint8_t* p = data + kCodeBytes + kSubBytes * (kMin ? 2 : 1);
+      return load_f16((const uint16_t*)p + kPanelRows * i);
     }
     WAZN_INLINE const uint8_t* codes(int64_t block) const { return data + block * C::kBytes; }
     WAZN_INLINE const uint8_t* sub(int64_t block) const {

@@ -54,33 +54,40 @@ struct Matrix {
 
 constexpr int64_t kScaleSpan = 256;  // columns that share a float scale of activations
 
-// A row of activations in 8 bits: value = scale * multiplier * code, with a float scale for each
-// 256 columns (the last span may be shorter) and an integer multiplier for each 16, up to
-// kLargestMultiplier. Codes are in the order of the instruction set (see simd.h). Sums of codes are
-// those of columns 0 to 7, 16 to 23, 0 to 15 and 16 to 31 of each 32; sums_16 and sums_32 those of
-// multiplier * code, which float32 holds exactly.
-struct Codes8 {
-  int8_t* codes;
-  int16_t *multipliers, *code_sums;
-  float *sums_16, *sums_32;
-  float* scales;
+// 32 columns of a row of activations in 8 bits: value = scale * multiplier * code, with an integer
+// multiplier for each 16, up to kLargestMultiplier. Codes are in the order of the instruction set
+// (see simd.h). Sums of codes are those of columns 0 to 7, 16 to 23, 0 to 15 and 16 to 31; `sum` is
+// that of multiplier * code, which float32 holds exactly.
+struct Block8 {
+  int8_t codes[32];
+  int16_t multipliers[2], code_sums[4];
+  float sum;
 
-  Codes8 from(int64_t c) const {  // of the columns from c on, which begins a scale span
-    return {codes + c,        multipliers + c / 16, code_sums + c / 8,
-            sums_16 + c / 16, sums_32 + c / 32,     scales + c / kScaleSpan};
-  }
+  float sum_of_half(int half) const { return (float)(multipliers[half] * code_sums[2 + half]); }
 };
 // The same in 16 bits, for the vocabulary head: value = scale * code, codes up to kLargestCode16
 // and in the order of packed lines: columns 2i, 2i + 1, 16 + 2i, 16 + 2i + 1 of a block.
-struct Codes16 {
-  int16_t* codes;
-  int32_t *sums_16, *sums_32;
+struct Block16 {
+  int16_t codes[32];
+  int32_t sums[2];  // of both halves
+  float sum;
+
+  float sum_of_half(int half) const { return (float)sums[half]; }
+};
+// A row of them, with a float scale for each kScaleSpan columns (the last span may be shorter).
+// What products read of a block lies together, so that a row takes one address.
+template <class B>
+struct Codes {
+  using Block = B;
+  Block* blocks;
   float* scales;
 
-  Codes16 from(int64_t c) const {
-    return {codes + c, sums_16 + c / 16, sums_32 + c / 32, scales + c / kScaleSpan};
+  Codes from(int64_t c) const {  // of the columns from c on, which begins a scale span
+    return {blocks + c / 32, scales + c / kScaleSpan};
   }
 };
+using Codes8 = Codes<Block8>;
+using Codes16 = Codes<Block16>;
 // With these limits the sum of any 32 products of any format, sub-scales included, fits int32.
 constexpr int kLargestMultiplier = 127, kLargestCode16 = 16383;
 

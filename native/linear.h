@@ -9,6 +9,8 @@
 namespace {
 
 using wazn::Activation;
+using wazn::Block16;
+using wazn::Block8;
 using wazn::Codes16;
 using wazn::Codes8;
 using wazn::kScaleSpan;
@@ -51,65 +53,76 @@ template <class F, class X>
 using ShapeOf = Shape<lines_in_int16<typename F::Codec, F::kOffset>(), F::kGroups, F::kHasMin,
                       F::kOffset + (kIsFlipped<F, X> ? 128 : 0)>;
 
-// The scales of a block.
+// The scales of a block, but for the sub-scales of both halves, if they have one each.
 template <class S>
 struct Scales {
   Floats scale;
-  Shorts sub;  // of both halves, if they have one each
   Floats mins[S::kGroups];
 };
 
 // Where a tile finds its weights: Direct unpacks in registers (few rows, memory-bound), Expanded
-// reads codes and scales that were unpacked once for many rows. Both hand out spans of 8 blocks.
+// reads codes and scales that were unpacked once for many rows. Both hand out spans of 8 blocks,
+// these the blocks.
 template <class F, class X>
 struct Direct {
   using Shape = ShapeOf<F, X>;
   static constexpr int64_t kBlockBytes = F::kBytes / (F::kSpan / 32);
   const uint8_t* panel;
 
-  struct Span {
+  struct Block {
     static constexpr bool kIsExpanded = false;
-    typename F::Span weights;
+    const typename F::Span& weights;
+    int64_t block;
     const uint8_t* data;
 
     // On behalf of Y rows.
     template <int Y>
-    WAZN_INLINE void prefetch(int64_t block) const {
+    WAZN_INLINE void prefetch() const {
       if constexpr (Y == 1 && F::kSpan == 32 && kFetchesOnce)
-        fetch_once_after(data + block * kBlockBytes, kBlockBytes);
+        fetch_once_after(data, kBlockBytes);
       else
-        fetch_after(data + block * kBlockBytes, kBlockBytes);
+        fetch_after(data, kBlockBytes);
     }
     // For 8-bit activations.
-    WAZN_INLINE void lines(int64_t block, int i, Bytes (&w)[2]) const {
+    WAZN_INLINE void lines(int i, Bytes (&w)[2]) const {
       F::Codec::lines(weights.codes(block), i, w);
       pair_lines(w[0], w[1]);
       if constexpr (kIsFlipped<F, X>)
         for (int l = 0; l < 2; ++l) w[l] = flip_signs(w[l]);
     }
     // For 16-bit ones: the halves of two lines.
-    WAZN_INLINE void lines(int64_t block, int i, Shorts (&w)[4]) const {
+    WAZN_INLINE void lines(int i, Shorts (&w)[4]) const {
       Bytes codes[2];
       F::Codec::lines(weights.codes(block), i, codes);
       for (int k = 0; k < 4; ++k) w[k] = widened_half<F::Codec::kIsSigned>(codes[k / 2], k % 2);
     }
     // The sub-scale of one half, twice.
-    WAZN_INLINE Shorts sub_scale(int64_t block, int half) const {
+    WAZN_INLINE Shorts sub_scale(int half) const {
       const int8_t* p = weights.sub_scales(block) + half * kPanelRows;
       return load_pairs(p, p);
     }
-    WAZN_INLINE Scales<Shape> scales(int64_t block) const {
+    // Those of both.
+    WAZN_INLINE Shorts sub_scales() const {
+      const int8_t* p = weights.sub_scales(block);
+      return load_pairs(p, p + kPanelRows);
+    }
+    WAZN_INLINE Scales<Shape> scales() const {
       Scales<Shape> s;
       Floats d[F::kGroups];
       weights.scales(block, d, s.mins);
-      if constexpr (F::kGroups == 2) {
-        const int8_t* p = weights.sub_scales(block);
-        s.scale = weights.super_scale;
-        s.sub = load_pairs(p, p + kPanelRows);
-      } else {
+      if constexpr (F::kGroups == 2)
+        s.scale = weights.super(0);  // anew: gcc 12 copies that of the span in pieces
+      else
         s.scale = d[0];
-      }
       return s;
+    }
+  };
+  struct Span {
+    typename F::Span weights;
+    const uint8_t* data;
+
+    WAZN_INLINE Block at(int64_t block) const {
+      return {weights, block, data + block * kBlockBytes};
     }
   };
   WAZN_INLINE Span span(int64_t first) const {
@@ -126,57 +139,64 @@ struct Expanded {
   static constexpr int64_t kBlocks = 16384 / kCodeBytes;
 
   uint8_t* codes;  // [blocks][8 lines][16 rows][4], wide: [blocks][16 half lines][16 rows][2]
-  float* values;   // [blocks][scale, pairs of sub-scales, mins][16 rows]
+  float* values;   // [blocks][scale, mins, pairs of sub-scales][16 rows]
 
   explicit Expanded(uint8_t* scratch)
       : codes(scratch), values((float*)(scratch + kBlocks * kCodeBytes)) {}
 
-  struct Span {
+  struct Block {
     static constexpr bool kIsExpanded = true;
     uint8_t* codes;
     float* values;
 
     template <int Y>
-    WAZN_INLINE void prefetch(int64_t) const {}
-    WAZN_INLINE void lines(int64_t block, int i, Bytes (&w)[2]) const {
-      for (int l = 0; l < 2; ++l) w[l] = load_line(codes + block * kCodeBytes + 128 * i + 64 * l);
+    WAZN_INLINE void prefetch() const {}
+    WAZN_INLINE void lines(int i, Bytes (&w)[2]) const {
+      for (int l = 0; l < 2; ++l) w[l] = load_line(codes + 128 * i + 64 * l);
     }
-    WAZN_INLINE void lines(int64_t block, int i, Shorts (&w)[4]) const {
-      for (int k = 0; k < 4; ++k) w[k] = load_shorts(codes + block * kCodeBytes + 256 * i + 64 * k);
+    WAZN_INLINE void lines(int i, Shorts (&w)[4]) const {
+      for (int k = 0; k < 4; ++k) w[k] = load_shorts(codes + 256 * i + 64 * k);
     }
-    WAZN_INLINE Scales<S> scales(int64_t block) const {
+    WAZN_INLINE uint8_t* sub() const { return (uint8_t*)(values + (kValues - 1) * kPanelRows); }
+    WAZN_INLINE Shorts sub_scales() const { return load_shorts(sub()); }
+    WAZN_INLINE Scales<S> scales() const {
       Scales<S> s;
-      const float* v = values + block * kValues * kPanelRows;
-      s.scale = load(v);
-      if constexpr (S::kGroups == 2) s.sub = load_shorts((const uint8_t*)(v += kPanelRows));
-      if constexpr (S::kHasMin)
-        for (int g = 0; g < S::kGroups; ++g) s.mins[g] = load(v += kPanelRows);
+      s.scale = load(values);
+      for (int g = 0; S::kHasMin && g < S::kGroups; ++g)
+        s.mins[g] = load(values + (1 + g) * kPanelRows);
       return s;
     }
     template <class Source>
-    WAZN_INLINE void fill(const Source& source, int64_t block) const {
+    WAZN_INLINE void fill(const Source& source) const {
       for (int i = 0; i < 4; ++i) {
-        uint8_t* target = codes + block * kCodeBytes + kCodeBytes / 4 * i;
+        uint8_t* target = codes + kCodeBytes / 4 * i;
         if constexpr (kIsWide<X>) {
           Shorts w[4];
-          source.lines(block, i, w);
+          source.lines(i, w);
           for (int k = 0; k < 4; ++k) {
             if constexpr (S::kGroups == 2)
-              w[k] = mul(sub(w[k], splat_short(S::kOffset)), source.sub_scale(block, k % 2));
+              w[k] = mul(::sub(w[k], splat_short(S::kOffset)), source.sub_scale(k % 2));
             store_shorts(target + 64 * k, w[k]);
           }
         } else {
           Bytes w[2];
-          source.lines(block, i, w);
+          source.lines(i, w);
           for (int l = 0; l < 2; ++l) store_line(target + 64 * l, w[l]);
         }
       }
-      const Scales<S> s = source.scales(block);
-      float* v = values + block * kValues * kPanelRows;
-      store(v, s.scale);
-      if constexpr (S::kGroups == 2) store_shorts((uint8_t*)(v += kPanelRows), s.sub);
-      if constexpr (S::kHasMin)
-        for (int g = 0; g < S::kGroups; ++g) store(v += kPanelRows, s.mins[g]);
+      const Scales<S> s = source.scales();
+      store(values, s.scale);
+      for (int g = 0; S::kHasMin && g < S::kGroups; ++g)
+        store(values + (1 + g) * kPanelRows, s.mins[g]);
+      if constexpr (S::kGroups == 2) store_shorts(sub(), source.sub_scales());
+    }
+  };
+  struct Span {
+    uint8_t* codes;
+    float* values;
+
+    WAZN_INLINE Block at(int64_t block) const {
+      return {codes + block * kCodeBytes, values + block * kValues * kPanelRows};
     }
   };
   WAZN_INLINE Span span(int64_t first) const {
@@ -190,35 +210,33 @@ struct Expanded {
       const auto source = panel.span(start);
       const Span target = span(start - first);
       for (int64_t block = 0; block < blocks; ++block) {
-        source.template prefetch<2>(block);
-        target.fill(source, block);
+        source.at(block).template prefetch<2>();
+        target.at(block).fill(source.at(block));
       }
     }
   }
 };
 
 // The integer sums of one block, of Y rows of activations.
-template <class S, int Y, class Span>
-WAZN_INLINE void sum_block(const Span& w, int64_t block, const Scales<S>& scales,
-                           const Codes8 (&x)[Y], int64_t b, Words (&sum)[Y]) {
+template <class S, int Y, class W>
+WAZN_INLINE void sum_block(const W& w, const Block8* const (&x)[Y], Words (&sum)[Y]) {
   constexpr int steps = depth<S::kDepth>();
   Dots dots[Y];
+  for (int y = 0; y < Y; ++y) sum[y] = no_words();
 #pragma GCC unroll 4
   for (int i = 0; i < 4; ++i) {
     Bytes q[2];
-    w.lines(block, i, q);
+    w.lines(i, q);
 #pragma GCC unroll 2
     for (int l = 0; l < 2; ++l) {
       const int line = 2 * i + l;
       if (line % steps == 0)
-        for (int y = 0; y < Y; ++y)
-          dots[y] = start<S::kOffset, S::kDepth>(x[y].code_sums + 4 * b, line);
-      for (int y = 0; y < Y; ++y)
-        dot<S::kDepth>(dots[y], line, q[l], x[y].codes + 32 * b + 4 * line);
+        for (int y = 0; y < Y; ++y) dots[y] = start<S::kOffset, S::kDepth>(x[y]->code_sums, line);
+      for (int y = 0; y < Y; ++y) dot<S::kDepth>(dots[y], line, q[l], x[y]->codes + 4 * line);
       if (line % steps != steps - 1) continue;
       for (int y = 0; y < Y; ++y) {
-        Shorts m = splat_pair(x[y].multipliers + 2 * b);
-        if constexpr (S::kGroups == 2) m = mul(m, scales.sub);
+        Shorts m = splat_pair(x[y]->multipliers);
+        if constexpr (S::kGroups == 2) m = mul(m, w.sub_scales());
         sum[y] = add(sum[y], weigh<S::kDepth>(dots[y], m));
       }
     }
@@ -227,30 +245,29 @@ WAZN_INLINE void sum_block(const Span& w, int64_t block, const Scales<S>& scales
 
 // The same of 16-bit activations. Sub-scales multiply the sums of both halves, or already the
 // codes.
-template <class S, int Y, class Span>
-WAZN_INLINE void sum_block(const Span& w, int64_t block, const Scales<S>& scales,
-                           const Codes16 (&x)[Y], int64_t b, Words (&sum)[Y]) {
-  constexpr int kSums = S::kGroups == 2 && !Span::kIsExpanded ? 2 : 1;
+template <class S, int Y, class W>
+WAZN_INLINE void sum_block(const W& w, const Block16* const (&x)[Y], Words (&sum)[Y]) {
+  constexpr int kSums = S::kGroups == 2 && !W::kIsExpanded ? 2 : 1;
   Words sums[Y][kSums];
   for (int y = 0; y < Y; ++y)
     for (int h = 0; h < kSums; ++h) sums[y][h] = no_words();
 #pragma GCC unroll 4
   for (int i = 0; i < 4; ++i) {
     Shorts q[4];
-    w.lines(block, i, q);
+    w.lines(i, q);
 #pragma GCC unroll 4
     for (int k = 0; k < 4; ++k)
-      for (int y = 0; y < Y; ++y)
-        dot_wide(sums[y][k % kSums], q[k], x[y].codes + 32 * b + 8 * i + 2 * k);
+      for (int y = 0; y < Y; ++y) dot_wide(sums[y][k % kSums], q[k], x[y]->codes + 8 * i + 2 * k);
   }
   for (int y = 0; y < Y; ++y) {
     if constexpr (kSums == 2) {
+      sum[y] = no_words();
       for (int h = 0; h < 2; ++h) {
-        const Words offset = splat(S::kOffset * x[y].sums_16[2 * b + h]);
-        sum[y] = add(sum[y], mul(sub(sums[y][h], offset), half_of(scales.sub, h)));
+        const Words offset = splat(S::kOffset * x[y]->sums[h]);
+        sum[y] = add(sum[y], mul(sub(sums[y][h], offset), half_of(w.sub_scales(), h)));
       }
     } else if constexpr (S::kOffset != 0 && S::kGroups == 1) {
-      sum[y] = sub(sums[y][0], splat(S::kOffset * x[y].sums_32[b]));
+      sum[y] = sub(sums[y][0], splat(S::kOffset * (x[y]->sums[0] + x[y]->sums[1])));
     } else {
       sum[y] = sums[y][0];
     }
@@ -259,31 +276,32 @@ WAZN_INLINE void sum_block(const Span& w, int64_t block, const Scales<S>& scales
 
 // Adds Y rows x blocks [first, last) of one panel to `out`; block `first` is block 0 of `w`.
 template <int Y, class X, class Source>
-WAZN_INLINE void tile(const Source& w, int64_t first, int64_t last, const X (&x)[Y],
+WAZN_INLINE void tile(const Source& w, int64_t first, int64_t last, const X (&rows)[Y],
                       Floats (&out)[Y]) {
   using S = typename Source::Shape;
   for (int64_t start = first; start < last; start += kSpanBlocks) {
     Floats total[Y];
     for (int y = 0; y < Y; ++y) total[y] = zero();
     const int64_t blocks = smaller(kSpanBlocks, last - start);
-    const typename Source::Span span = w.span(start - first);
+    const auto span = w.span(start - first);
     for (int64_t block = 0; block < blocks; ++block) {
-      const int64_t b = start + block;
-      span.template prefetch<Y>(block);
+      const auto weights = span.at(block);
+      weights.template prefetch<Y>();
+      const typename X::Block* x[Y];
+      for (int y = 0; y < Y; ++y) x[y] = rows[y].blocks + start + block;
       Words sum[Y];
-      for (int y = 0; y < Y; ++y) sum[y] = no_words();
-      const Scales<S> scales = span.scales(block);
-      sum_block<S, Y>(span, block, scales, x, b, sum);
+      sum_block<S, Y>(weights, x, sum);
+      const Scales<S> scales = weights.scales();  // only now that registers are free
       for (int y = 0; y < Y; ++y) {
         total[y] = fma(scales.scale, to_floats(sum[y]), total[y]);
         for (int g = 0; S::kHasMin && g < S::kGroups; ++g) {
-          const auto all = S::kGroups == 2 ? x[y].sums_16[2 * b + g] : x[y].sums_32[b];
-          total[y] = fma(scales.mins[g], splat((float)all), total[y]);
+          const float all = S::kGroups == 2 ? x[y]->sum_of_half(g) : x[y]->sum;
+          total[y] = fma(scales.mins[g], splat(all), total[y]);
         }
       }
     }
     const int64_t scale = start / kSpanBlocks;
-    for (int y = 0; y < Y; ++y) out[y] = fma(total[y], splat(x[y].scales[scale]), out[y]);
+    for (int y = 0; y < Y; ++y) out[y] = fma(total[y], splat(rows[y].scales[scale]), out[y]);
   }
 }
 
@@ -312,8 +330,11 @@ struct Part {
   int64_t column, count;  // of the output
 };
 
+// A function of its own: where gcc 12 inlines several, registers spill (two rows of Q4_K: 81
+// instead of 105 GMAC/s on one core, Zen 4).
 template <int Y, class X, class Source>
-void tile_of_rows(const Source& w, const X* x, int64_t row, const Part& part, const Output& out) {
+__attribute__((noinline)) void tile_of_rows(const Source& w, const X* x, int64_t row,
+                                            const Part& part, const Output& out) {
   X rows[Y];
   Floats sum[Y];
   for (int y = 0; y < Y; ++y) {

@@ -121,12 +121,10 @@ double measure_compute(const Kernels& kernels, Pool& pool) {
     pool.run([&](int) {
       std::vector<uint8_t> weights(panel_bytes(Layout::kQ4_K, kColumns));
       std::vector<uint8_t> work(linear_scratch_bytes(kColumns, rows));
-      std::vector<int8_t> codes(kColumns, 1);
-      std::vector<int16_t> multipliers(kColumns / 16, 1), code_sums(kColumns / 8);
-      std::vector<float> sums(kColumns / 16), scales(num_scale_spans(kColumns), 1.0f);
+      std::vector<Block8> blocks(kColumns / 32);
+      std::vector<float> scales(num_scale_spans(kColumns), 1.0f);
       std::vector<float> out(rows * kPanelRows);
-      std::vector<Codes8> x(rows, Codes8{codes.data(), multipliers.data(), code_sums.data(),
-                                         sums.data(), sums.data(), scales.data()});
+      std::vector<Codes8> x(rows, Codes8{blocks.data(), scales.data()});
       const Matrix w = {weights.data(), kPanelRows, kColumns, Layout::kQ4_K};
       for (int64_t i = 0; i < kRepeats; ++i)
         kernels.linear(w, {kColumns, nullptr, x.data(), nullptr, 8}, rows, 0, 1,

@@ -41,35 +41,25 @@ Program::Program(const Kernels* kernels, std::shared_ptr<Pool> pool, int64_t max
 
 BufferId Program::add_buffer(int64_t columns, int64_t bits, int64_t copies) {
   const int64_t rows = max_rows_ * copies;
-  const int64_t row_bytes = align(columns * bits / 8) + align(columns / 16 * 2) +
-                            align(columns / 8 * 2) + align(columns / 16 * 4) +
-                            align(columns / 32 * 4) + align(num_scale_spans(columns) * 4);
-  const int64_t float_bytes = align(rows * columns * 4);
-  buffer_memory_.push_back(allocate(float_bytes + (bits ? rows * row_bytes : 0) + 64));
+  const int64_t blocks = columns / 32, spans = num_scale_spans(columns);
+  const int64_t block_bytes = bits == 8 ? sizeof(Block8) : sizeof(Block16);
+  const int64_t row_bytes = bits ? align(blocks * block_bytes) + align(spans * 4) : 0;
+  buffer_memory_.push_back(allocate(align(rows * columns * 4) + rows * row_bytes + 64));
   uint8_t* p = buffer_memory_.back()->data();
   auto take = [&p]<class T>(T*& target, int64_t count) {
     target = (T*)std::exchange(p, p + align(count * sizeof(T)));
   };
-  auto take_sums_and_scales = [&](auto& row) {
-    take(row.sums_16, columns / 16);
-    take(row.sums_32, columns / 32);
-    take(row.scales, num_scale_spans(columns));
-  };
   float* floats;
   take(floats, rows * columns);
-  std::vector<Codes8>& codes = codes_.emplace_back(bits == 8 ? rows : 0);
-  for (Codes8& row : codes) {
-    take(row.codes, columns);
-    take(row.multipliers, columns / 16);
-    take(row.code_sums, columns / 8);
-    take_sums_and_scales(row);
-  }
-  std::vector<Codes16>& wide_codes = wide_codes_.emplace_back(bits == 16 ? rows : 0);
-  for (Codes16& row : wide_codes) {
-    take(row.codes, columns);
-    take_sums_and_scales(row);
-  }
-  buffers_.push_back({columns, floats, codes.data(), wide_codes.data(), bits});
+  auto take_codes = [&](auto& codes, int64_t rows) {
+    for (auto& row : codes.emplace_back(rows)) {
+      take(row.blocks, blocks);
+      take(row.scales, spans);
+    }
+  };
+  take_codes(codes_, bits == 8 ? rows : 0);
+  take_codes(wide_codes_, bits == 16 ? rows : 0);
+  buffers_.push_back({columns, floats, codes_.back().data(), wide_codes_.back().data(), bits});
   copies_.push_back(copies);
   return (BufferId)buffers_.size() - 1;
 }

@@ -164,15 +164,14 @@ void quantize(const float* x, int64_t columns, const wazn::Codes8& out) {
       int32_t sums[4];
       store(multipliers, multiplier);
       store_sums_of_8(sums, codes[0], codes[1]);
+      wazn::Block8& block = out.blocks[i / 32];
       for (int h = 0; h < 2; ++h) {
-        const int32_t sum = sums[2 * h] + sums[2 * h + 1];
-        out.multipliers[i / 16 + h] = (int16_t)multipliers[8 * h];
-        out.code_sums[i / 8 + h] = (int16_t)sums[2 * h];
-        out.code_sums[i / 8 + 2 + h] = (int16_t)sum;
-        out.sums_16[i / 16 + h] = multipliers[8 * h] * (float)sum;
+        block.multipliers[h] = (int16_t)multipliers[8 * h];
+        block.code_sums[h] = (int16_t)sums[2 * h];
+        block.code_sums[2 + h] = (int16_t)(sums[2 * h] + sums[2 * h + 1]);
       }
-      out.sums_32[i / 32] = out.sums_16[i / 16] + out.sums_16[i / 16 + 1];
-      store_codes(out.codes + i, codes[0], codes[1]);
+      block.sum = block.sum_of_half(0) + block.sum_of_half(1);
+      store_codes(block.codes, codes[0], codes[1]);
     }
   }
 }
@@ -187,17 +186,18 @@ void quantize_wide(const float* x, int64_t columns, const wazn::Codes16& out) {
     const float inverse = is_zero ? 0.0f : (float)kLargest / top;
     out.scales[start / kScaleSpan] = is_zero ? 0.0f : top / (float)kLargest;
     for (int64_t i = start; i < stop; i += 32) {
+      wazn::Block16& block = out.blocks[i / 32];
       for (int h = 0; h < 2; ++h) {
         int32_t values[16];
         store_words(values, rounded(load(x + i + 16 * h), splat(inverse), kLargest));
         int32_t sum = 0;
         for (int c = 0; c < 16; ++c) {
           sum += values[c];
-          out.codes[i + c / 2 * 4 + 2 * h + c % 2] = (int16_t)values[c];
+          block.codes[c / 2 * 4 + 2 * h + c % 2] = (int16_t)values[c];
         }
-        out.sums_16[i / 16 + h] = sum;
+        block.sums[h] = sum;
       }
-      out.sums_32[i / 32] = out.sums_16[i / 16] + out.sums_16[i / 16 + 1];
+      block.sum = (float)(block.sums[0] + block.sums[1]);
     }
   }
 }

@@ -58,40 +58,22 @@ struct Packed {
 
 // A row of activations in 8 or in 16 bits.
 struct Row {
-  std::vector<int8_t> codes;
-  std::vector<int16_t> wide_codes, multipliers, code_sums;
-  std::vector<int32_t> wide_sums_16, wide_sums_32;
-  std::vector<float> sums_16, sums_32, scales;
+  std::vector<wazn::Block8> blocks;
+  std::vector<wazn::Block16> wide_blocks;
+  std::vector<float> scales;
 
   Row(const float* x, int64_t columns, int64_t bits)
-      : codes(bits == 8 ? columns : 0),
-        wide_codes(bits == 16 ? columns : 0),
-        multipliers(bits == 8 ? columns / 16 : 0),
-        code_sums(bits == 8 ? columns / 8 : 0),
-        wide_sums_16(bits == 16 ? columns / 16 : 0),
-        wide_sums_32(bits == 16 ? columns / 32 : 0),
-        sums_16(bits == 8 ? columns / 16 : 0),
-        sums_32(bits == 8 ? columns / 32 : 0),
+      : blocks(bits == 8 ? columns / 32 : 0),
+        wide_blocks(bits == 16 ? columns / 32 : 0),
         scales(wazn::num_scale_spans(columns)) {
     if (bits == 8) kernels().quantize(x, columns, narrow());
     if (bits == 16) kernels().quantize_wide(x, columns, wide());
   }
-  wazn::Codes8 narrow() {
-    return {codes.data(),   multipliers.data(), code_sums.data(),
-            sums_16.data(), sums_32.data(),     scales.data()};
-  }
-  wazn::Codes16 wide() {
-    return {wide_codes.data(), wide_sums_16.data(), wide_sums_32.data(), scales.data()};
-  }
+  wazn::Codes8 narrow() { return {blocks.data(), scales.data()}; }
+  wazn::Codes16 wide() { return {wide_blocks.data(), scales.data()}; }
   void append_to(Data& out) const {
-    append(out, codes.data(), codes.size());
-    append(out, wide_codes.data(), wide_codes.size());
-    append(out, multipliers.data(), multipliers.size());
-    append(out, code_sums.data(), code_sums.size());
-    append(out, wide_sums_16.data(), wide_sums_16.size());
-    append(out, wide_sums_32.data(), wide_sums_32.size());
-    append(out, sums_16.data(), sums_16.size());
-    append(out, sums_32.data(), sums_32.size());
+    append(out, blocks.data(), blocks.size());
+    append(out, wide_blocks.data(), wide_blocks.size());
     append(out, scales.data(), scales.size());
   }
 };

@@ -29,6 +29,17 @@ KV_FORMATS = ("float32", "float16", "int8")
 FORMS = {EXACT: "exact", AS_FLOATS: "floats", NARROW: "narrow", WIDE: "wide"}
 ROWS = (*range(1, 14), 16, 17, 24, 25, 131)  # tiles of every size, whole and ragged; blocks of rows
 FLOATS = (Format.F32, Format.F16, Format.BF16)
+BLOCKS = {  # 32 columns of quantised activations; see kernels.h
+    NARROW: np.dtype(
+        [
+            ("codes", np.int8, 32),
+            ("multipliers", np.int16, 2),
+            ("code_sums", np.int16, 4),
+            ("sum", np.float32),
+        ]
+    ),
+    WIDE: np.dtype([("codes", np.int16, 32), ("sums", np.int32, 2), ("sum", np.float32)]),
+}
 
 
 @pytest.fixture(scope="module", params=driver.TARGETS)
@@ -149,32 +160,27 @@ def test_quantised_activations_equal_their_twin(kernels: Driver, bits: int) -> N
     ties[::16] = 127  # scales so that codes are halfway between integers
     x = np.concatenate([x, ties[None], activations(rng, 20, columns)])
     layout = np.dtype(
-        [
-            ("codes", f"i{bits // 8}", columns),
-            ("multipliers", np.int16, columns // 16 if bits == 8 else 0),
-            ("code_sums", np.int16, (columns // 32, 4) if bits == 8 else 0),
-            ("sums_16", np.float32 if bits == 8 else np.int32, columns // 16),
-            ("sums_32", np.float32 if bits == 8 else np.int32, columns // 32),
-            ("scales", np.float32, -(-columns // 256)),
-        ]
+        [("blocks", BLOCKS[bits], columns // 32), ("scales", np.float32, -(-columns // 256))]
     )
     # The order of the codes belongs to the instruction set: found with one column set at a time.
     probes = np.eye(columns, dtype=np.float32)
     answers = kernels.run([case("quantize", [columns, bits], r) for r in (*probes, *x)])
     rows = [np.frombuffer(answer, layout)[0] for answer in answers]
-    order = np.array([row["codes"].argmax() for row in rows[:columns]])
+    order = np.array([row["blocks"]["codes"].argmax() for row in rows[:columns]])
     assert sorted(order) == list(range(columns))
     expected = (reference.quantize if bits == 8 else reference.quantize_wide)(x)
     for i, row in enumerate(rows[columns:]):
-        integers = row["codes"].astype(np.int64)[order]
+        blocks = row["blocks"]
+        integers = blocks["codes"].ravel().astype(np.int64)[order]
+        halves = integers.reshape(-1, 2, 16)
         if bits == 8:
-            halves = integers.reshape(-1, 2, 16)
-            sums = np.stack([halves[..., :8].sum(axis=2), halves.sum(axis=2)], axis=1)
-            np.testing.assert_array_equal(row["code_sums"], sums.reshape(-1, 4))
-            integers *= row["multipliers"].astype(np.int64).repeat(16)
+            sums = np.concatenate([halves[..., :8].sum(axis=2), halves.sum(axis=2)], axis=1)
+            np.testing.assert_array_equal(blocks["code_sums"], sums)
+            integers *= blocks["multipliers"].ravel().astype(np.int64).repeat(16)
+        else:
+            np.testing.assert_array_equal(blocks["sums"], halves.sum(axis=2))
         np.testing.assert_array_equal(integers, expected.integers[i])
-        np.testing.assert_array_equal(row["sums_16"], integers.reshape(-1, 16).sum(axis=1))
-        np.testing.assert_array_equal(row["sums_32"], integers.reshape(-1, 32).sum(axis=1))
+        np.testing.assert_array_equal(blocks["sum"], integers.reshape(-1, 32).sum(axis=1))
         assert_same_bits(row["scales"], expected.scales[i], "scales")
 
 
@@ -182,13 +188,10 @@ def test_an_infinite_activation_has_the_same_codes_everywhere(kernels: Driver) -
     x = np.ones(256, np.float32)
     x[5] = np.inf  # a scale of infinity: the others count as 0, and inf * 0 saturates
     (answer,) = kernels.run([case("quantize", [256, 8], x)])
-    codes = np.frombuffer(answer, np.int8, 256)
-    assert sorted(codes) == [-127, *[0] * 255]
-    multipliers = np.frombuffer(answer, np.int16, 16, 256)
-    sums = np.frombuffer(answer, np.float32, 16 + 8, 256 + 32 + 64)
-    assert (multipliers == 1).all()
-    assert sums[0] == sums[16] == -127
-    assert np.count_nonzero(sums) == 2
+    blocks = np.frombuffer(answer, BLOCKS[NARROW], 8)
+    assert sorted(blocks["codes"].ravel()) == [-127, *[0] * 255]
+    assert (blocks["multipliers"] == 1).all()
+    np.testing.assert_array_equal(blocks["sum"], [-127, *[0] * 7])
 
 
 def test_norms_equal_their_twin(kernels: Driver) -> None:
