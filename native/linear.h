@@ -78,7 +78,8 @@ struct Direct {
     // On behalf of Y rows.
     template <int Y>
     WAZN_INLINE void prefetch() const {
-      if constexpr (Y == 1 && F::kSpan == 32 && kFetchesOnce)
+      constexpr bool kIsLargeK = F::kSpan == 256 && F::Codec::kBytes > 256;
+      if constexpr (Y == 1 && kFetchesOnce && !kIsLargeK)
         fetch_once_after(data, kBlockBytes);
       else
         fetch_after(data, kBlockBytes);
