@@ -78,6 +78,7 @@ struct Direct {
     // On behalf of Y rows.
     template <int Y>
     WAZN_INLINE void prefetch() const {
+      // K-quants of five and six bits, which gain nothing or lose when fetched once.
       constexpr bool kIsLargeK = F::kSpan == 256 && F::Codec::kBytes > 256;
       if constexpr (Y == 1 && kFetchesOnce && !kIsLargeK)
         fetch_once_after(data, kBlockBytes);
