@@ -6,7 +6,8 @@
 //   256-column formats:  8 x 8 lines | sub-scales | sub-mins | scale | min      (block of 256)
 //   integers:            8 lines of each 32 columns | scale[16] | zero[16]      (block of 32 or
 //   128)
-// Sub-scales are bytes [sub-block][16 rows]; zeros are bytes, signed where the codes are.
+// Sub-scales are bytes [sub-block][16 rows], those of six bits four lines that are packed as codes
+// of six bits are; zeros are bytes, signed where the codes are.
 #pragma once
 
 #include "kernels.h"
@@ -107,8 +108,10 @@ struct Block32 {
 
 WAZN_INLINE Floats negated(Floats x) { return mul(x, splat(-1.0f)); }
 
+enum class SubScale { kUnsigned, kSigned, kSixBits };
+
 // scale = super-scale * sub-scale, min = -super-min * sub-min.
-template <class C, int kSubBlocks, int kOffset_, bool kMin, bool kSignedSub>
+template <class C, int kSubBlocks, int kOffset_, bool kMin, SubScale kSub>
 struct Block256 {
   using Codec = C;
   static constexpr int64_t kSpan = 256;
@@ -116,30 +119,42 @@ struct Block256 {
   static constexpr int kOffset = kOffset_;
   static constexpr bool kHasMin = kMin;
   static constexpr int64_t kCodeBytes = 8 * C::kBytes;
-  static constexpr int64_t kSubBytes = kPanelRows * kSubBlocks;
-  static constexpr int64_t kBytes = kCodeBytes + (kSubBytes + 32) * (kMin ? 2 : 1);
+  static constexpr int kKinds = kMin ? 2 : 1;                    // scales and, perhaps, mins
+  static constexpr int64_t kSubBytes = kPanelRows * kSubBlocks;  // of a kind, a byte each
+  static constexpr bool kIsPacked = kSub == SubScale::kSixBits;
+  static constexpr int64_t kSubsBytes = kKinds * kSubBytes * (kIsPacked ? 6 : 8) / 8;
+  static constexpr int64_t kBytes = kCodeBytes + kSubsBytes + kKinds * 2 * kPanelRows;
 
   struct Span {
     const uint8_t* data;
     Floats super_scale, super_min;  // the latter negated
+    uint8_t unpacked[kIsPacked ? kKinds * kSubBytes : 1];
 
     WAZN_INLINE Span(const uint8_t* panel, int64_t first) : data(panel + first / 8 * kBytes) {
       super_scale = super(0);
       if constexpr (kMin) super_min = negated(super(1));
+      if constexpr (kIsPacked) {
+        static_assert(sizeof(unpacked) == 4 * 64);
+        for (int i = 0; i < 2; ++i) {
+          Bytes lines[2];
+          Unsigned6::lines(data + kCodeBytes, i, lines);
+          for (int l = 0; l < 2; ++l) store_line(unpacked + 128 * i + 64 * l, lines[l]);
+        }
+      }
     }
     // The super-scale, or the super-min.
     WAZN_INLINE Floats super(int i) const {
-      const uint8_t* p = data + kCodeBytes + kSubBytes * (kMin ? 2 : 1);
-      return load_f16((const uint16_t*)p + kPanelRows * i);
+      return load_f16((const uint16_t*)(data + kCodeBytes + kSubsBytes) + kPanelRows * i);
     }
     WAZN_INLINE const uint8_t* codes(int64_t block) const { return data + block * C::kBytes; }
     WAZN_INLINE const uint8_t* sub(int64_t block) const {
-      return data + kCodeBytes + kPanelRows * kGroups * block;
+      return (kIsPacked ? unpacked : data + kCodeBytes) + kPanelRows * kGroups * block;
     }
     WAZN_INLINE void scales(int64_t block, Floats (&d)[kGroups], Floats (&m)[kGroups]) const {
+      constexpr bool kIsSigned = kSub == SubScale::kSigned;
       for (int g = 0; g < kGroups; ++g) {
         const uint8_t* p = sub(block) + kPanelRows * g;
-        d[g] = mul(super_scale, kSignedSub ? load_signed((const int8_t*)p) : load_unsigned(p));
+        d[g] = mul(super_scale, kIsSigned ? load_signed((const int8_t*)p) : load_unsigned(p));
         if constexpr (kMin) m[g] = mul(super_min, load_unsigned(p + kSubBytes));
       }
     }
@@ -195,12 +210,12 @@ using Q5_1 = Block32<Unsigned5, 0, true>;
 using Q8_0 = Block32<Signed8, 0, false>;
 using IQ4_NL = Block32<Codebook4<kIq4Codes, 127, true>, 0, false>;
 using MXFP4 = Block32<Codebook4<kMxfp4Codes, 24, false>, 12, false, Scale::kPowerOfTwo>;
-using Q2_K = Block256<Unsigned4, 16, 0, true, false>;
-using Q3_K = Block256<Unsigned4, 16, 4, false, true>;
-using Q4_K = Block256<Unsigned4, 8, 0, true, false>;
-using Q5_K = Block256<Unsigned5, 8, 0, true, false>;
-using Q6_K = Block256<Unsigned6, 16, 32, false, true>;
-using IQ4_XS = Block256<Codebook4<kIq4Codes, 127, true>, 8, 0, false, true>;
+using Q2_K = Block256<Unsigned4, 16, 0, true, SubScale::kUnsigned>;
+using Q3_K = Block256<Unsigned4, 16, 4, false, SubScale::kSigned>;
+using Q4_K = Block256<Unsigned4, 8, 0, true, SubScale::kSixBits>;
+using Q5_K = Block256<Unsigned5, 8, 0, true, SubScale::kSixBits>;
+using Q6_K = Block256<Unsigned6, 16, 32, false, SubScale::kSigned>;
+using IQ4_XS = Block256<Codebook4<kIq4Codes, 127, true>, 8, 0, false, SubScale::kSigned>;
 using INT4 = Integers<Unsigned4, 32>;
 using INT4_128 = Integers<Unsigned4, 128>;
 using INT8 = Integers<Signed8, 32>;

@@ -11,11 +11,11 @@ constexpr int64_t kPage = 64;       // positions per KV page and per block of at
 constexpr int64_t kChunkPages = 8;  // blocks that attention merges before it merges chunks
 
 // Bytes between the weights that are read and those that are fetched meanwhile, into the
-// first-level cache and, further ahead, into the second; and into the first alone, for a single
-// row. Hardware prefetchers lose their stream at the end of every page: two threads decode 18
-// instead of 11 GB/s of Q4_K with the first alone (Emerald Rapids; 1 or 2 KiB ahead gave 15), and
-// another 7% with both (13% of Q4_0 and Q8_0, 3% of Q6_K).
-constexpr int64_t kAhead = 2048, kFarAhead = 8192, kOnceAhead = 4096;
+// first-level cache and, further ahead, into the second. Hardware prefetchers lose their stream at
+// the end of every page: two threads decode 18 instead of 11 GB/s of Q4_K with the first alone
+// (Emerald Rapids; 1 or 2 KiB ahead gave 15), and another 7% with both (13% of Q4_0 and Q8_0, 3% of
+// Q6_K).
+constexpr int64_t kAhead = 2048, kFarAhead = 8192;
 
 // How keys and values are kept; int8 has a float32 scale for each position and head.
 enum class KvFormat : int32_t { kFloat32, kFloat16, kInt8 };

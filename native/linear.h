@@ -21,19 +21,16 @@ constexpr int64_t kSpanBlocks = kScaleSpan / 32;
 
 WAZN_INLINE int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 
-// Asks for what comes after weights that are being read, from two distances.
+// Asks for what comes after weights that are being read, from two distances or, earlier, from
+// three.
+template <bool kEarly>
 WAZN_INLINE void fetch_after(const uint8_t* p, int64_t bytes) {
   constexpr int kIntoSecondLevel = 2;
   for (int64_t i = 0; i < bytes; i += kLine) {
+    if constexpr (kEarly) __builtin_prefetch(p + 2 * wazn::kFarAhead + i, 0, kIntoSecondLevel);
     __builtin_prefetch(p + wazn::kFarAhead + i, 0, kIntoSecondLevel);
-    __builtin_prefetch(p + wazn::kAhead + i);
+    __builtin_prefetch(p + (kEarly ? 2 : 1) * wazn::kAhead + i);
   }
-}
-// The same past the second-level cache, for what is read once: it leaves the rest of a step there.
-WAZN_INLINE void fetch_once_after(const uint8_t* p, int64_t bytes) {
-  constexpr int kPastSecondLevel = 0;
-  for (int64_t i = 0; i < bytes; i += kLine)
-    __builtin_prefetch(p + wazn::kOnceAhead + i, 0, kPastSecondLevel);
 }
 
 // Calls f.template operator()<n>() for kFirst <= n <= N.
@@ -68,22 +65,20 @@ struct Direct {
   using Shape = ShapeOf<F, X>;
   static constexpr int64_t kBlockBytes = F::kBytes / (F::kSpan / 32);
   const uint8_t* panel;
+  bool fetches;  // what follows, too
 
   struct Block {
     static constexpr bool kIsExpanded = false;
     const typename F::Span& weights;
     int64_t block;
     const uint8_t* data;
+    bool fetches;
 
-    // On behalf of Y rows.
+    // On behalf of Y rows: early for one, which waits for memory most, and for 256-column formats,
+    // whose scales lie 2 KiB behind the codes that they are read with.
     template <int Y>
     WAZN_INLINE void prefetch() const {
-      // K-quants of five and six bits, which gain nothing or lose when fetched once.
-      constexpr bool kIsLargeK = F::kSpan == 256 && F::Codec::kBytes > 256;
-      if constexpr (Y == 1 && kFetchesOnce && !kIsLargeK)
-        fetch_once_after(data, kBlockBytes);
-      else
-        fetch_after(data, kBlockBytes);
+      if (fetches) fetch_after<Y == 1 || F::kSpan == 256>(data, kBlockBytes);
     }
     // For 8-bit activations.
     WAZN_INLINE void lines(int i, Bytes (&w)[2]) const {
@@ -122,13 +117,14 @@ struct Direct {
   struct Span {
     typename F::Span weights;
     const uint8_t* data;
+    bool fetches;
 
     WAZN_INLINE Block at(int64_t block) const {
-      return {weights, block, data + block * kBlockBytes};
+      return {weights, block, data + block * kBlockBytes, fetches};
     }
   };
   WAZN_INLINE Span span(int64_t first) const {
-    return {{panel, first}, panel + first * kBlockBytes};
+    return {{panel, first}, panel + first * kBlockBytes, fetches};
   }
 };
 
@@ -393,15 +389,16 @@ void linear_rows(const Matrix& w, const X* x, int64_t rows, int64_t first, int64
   for (int64_t r = 0; r < row_blocks; ++r) {
     const int64_t row = r * rows / row_blocks, num_rows = (r + 1) * rows / row_blocks - row;
     for (int64_t p = first; p < last; ++p) {
-      const Direct<F, X> panel{w.data + p * (w.columns / F::kSpan * F::kBytes)};
+      const uint8_t* data = w.data + p * (w.columns / F::kSpan * F::kBytes);
       const int64_t column = p * kPanelRows, count = smaller(kPanelRows, w.rows - column);
       const Part part = {0, blocks, blocks, nullptr, column, count};
       if (num_rows <= kMost)
         each_tile<kDirect, 1>(num_rows, [&]<int Y>(int64_t from) {
-          tile_of_rows<Y>(panel, x, row + from, part, out);
+          const bool is_first = from == 0;
+          tile_of_rows<Y>(Direct<F, X>{data, is_first}, x, row + from, part, out);
         });
       else
-        expanded_rows(panel, x, row, num_rows, part, out, scratch);
+        expanded_rows(Direct<F, X>{data, true}, x, row, num_rows, part, out, scratch);
     }
   }
 }

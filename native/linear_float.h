@@ -17,7 +17,7 @@ WAZN_INLINE void float_tile(const uint8_t* panel, int64_t bytes, const Activatio
     for (int y = 0; y < Y; ++y) sum[p][y] = zero();
   for (int64_t k = 0; k < x.columns; ++k)
     for (int p = 0; p < P; ++p) {
-      fetch_after(panel + p * bytes + k * E::kBytes, E::kBytes);
+      fetch_after<false>(panel + p * bytes + k * E::kBytes, E::kBytes);
       const Floats w = E::read(panel + p * bytes + k * E::kBytes);
       for (int y = 0; y < Y; ++y) sum[p][y] = fma(w, splat(rows[y][k]), sum[p][y]);
     }

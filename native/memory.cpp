@@ -77,6 +77,7 @@ Memory* Memory::map_file(const std::string& path) {
   void* data = known ? mmap(nullptr, status.st_size, PROT_READ, MAP_SHARED, file, 0) : MAP_FAILED;
   close(file);
   if (data == MAP_FAILED) throw std::runtime_error("cannot map " + path + " into memory");
+  madvise(data, status.st_size, MADV_HUGEPAGE);  // what is not in memory yet is read in such pages
   Memory* memory = new Memory((uint8_t*)data, status.st_size, true);
   memory->slot_ = watch((uintptr_t)data, (uintptr_t)data + status.st_size);
   return memory;

@@ -123,7 +123,15 @@ struct RawIQ4XS {
   }
 };
 
-// Puts one row's 32 codes into its place among 16 rows (see formats.h).
+// Puts a number of six bits into one of four lines of 64 bytes that lie in three (see formats.h).
+void put_six_bits(uint8_t number, int line, int64_t lane, uint8_t* out) {
+  if (line < 3)
+    out[64 * line + lane] |= number;
+  else
+    for (int part = 0; part < 3; ++part) out[64 * part + lane] |= (number >> (2 * part) & 3) << 6;
+}
+
+// Puts one row's 32 codes into its place among 16 rows.
 void put_codes(int bits, const uint8_t* codes, int64_t row, uint8_t* out) {
   for (int k = 0; k < 32; ++k) {
     const int line = k % 16 / 2;  // its four columns are two of each half
@@ -131,11 +139,7 @@ void put_codes(int bits, const uint8_t* codes, int64_t row, uint8_t* out) {
     if (bits == 8) {
       out[64 * line + lane] = codes[k];
     } else if (bits == 6) {
-      uint8_t* four = out + 192 * (line / 4) + lane;
-      if (line % 4 < 3)
-        four[64 * (line % 4)] |= codes[k];
-      else
-        for (int part = 0; part < 3; ++part) four[64 * part] |= (codes[k] >> (2 * part) & 3) << 6;
+      put_six_bits(codes[k], line % 4, lane, out + 192 * (line / 4));
     } else {
       out[64 * (line / 2) + lane] |= (codes[k] & 15) << (4 * (line % 2));
       if (bits == 5) out[256 + lane] |= (codes[k] >> 4) << line;
@@ -164,27 +168,31 @@ void pack_32(int bits, bool min, bool power_of_two, const uint8_t* raw, int64_t 
 }
 
 template <class Raw>
-void pack_256(int bits, int subs, bool min, const uint8_t* raw, int64_t rows, int64_t columns,
-              uint8_t* panel) {
+void pack_256(int bits, int subs, int sub_bits, bool min, const uint8_t* raw, int64_t rows,
+              int64_t columns, uint8_t* panel) {
   const int64_t blocks = columns / 256, kinds = min ? 2 : 1;
-  const int64_t bytes = 8 * code_bytes(bits) + kinds * R * (subs + 2);
+  const int64_t sub_bytes = kinds * R * subs * sub_bits / 8;
+  const int64_t bytes = 8 * code_bytes(bits) + sub_bytes + kinds * R * 2;
   for (int64_t i = 0; i < blocks; ++i)
     for (int64_t r = 0; r < rows; ++r) {
       const uint8_t* source = raw + (r * blocks + i) * Raw::kSize.bytes;
       uint8_t* out = panel + i * bytes;
-      uint8_t codes[32], scales[16], mins[16];
+      uint8_t codes[32], numbers[2][16];  // sub-scales and sub-mins
       for (int b = 0; b < 8; ++b) {
         Raw::codes(source, b, codes);
         put_codes(bits, codes, r, out + b * code_bytes(bits));
       }
-      Raw::subs(source, scales, mins);
+      Raw::subs(source, numbers[0], numbers[1]);
       uint8_t* target = out + 8 * code_bytes(bits);
-      for (int s = 0; s < subs; ++s) {
+      for (int s = 0; s < kinds * subs; ++s) {
         const int64_t at = s * R + r;
-        target[at] = scales[s];
-        if (min) target[R * subs + at] = mins[s];
+        const uint8_t number = numbers[s / subs][s % subs];
+        if (sub_bits == 6)
+          put_six_bits(number, at / 64, at % 64, target);
+        else
+          target[at] = number;
       }
-      target += kinds * R * subs;
+      target += sub_bytes;
       std::memcpy(target + 2 * r, source + Raw::kScale, 2);
       if (min) std::memcpy(target + 2 * R + 2 * r, source + Raw::kMin, 2);
     }
@@ -296,9 +304,9 @@ int64_t panel_bytes(Layout layout, int64_t columns) {
     case Layout::kQ3_K:
       return columns / 256 * (8 * code_bytes(4) + 18 * R);
     case Layout::kQ4_K:
-      return columns / 256 * (8 * code_bytes(4) + 20 * R);
+      return columns / 256 * (8 * code_bytes(4) + 16 * R);
     case Layout::kQ5_K:
-      return columns / 256 * (8 * code_bytes(5) + 20 * R);
+      return columns / 256 * (8 * code_bytes(5) + 16 * R);
     case Layout::kQ6_K:
       return columns / 256 * (8 * code_bytes(6) + 18 * R);
     case Layout::kIQ4_XS:
@@ -337,17 +345,17 @@ void pack_panel(Layout layout, const uint8_t* raw, int64_t rows, int64_t columns
     case Layout::kQ8_0:
       return pack_32<RawQ8>(8, false, false, raw, rows, columns, panel);
     case Layout::kQ2_K:
-      return pack_256<RawQ2K>(4, 16, true, raw, rows, columns, panel);
+      return pack_256<RawQ2K>(4, 16, 8, true, raw, rows, columns, panel);
     case Layout::kQ3_K:
-      return pack_256<RawQ3K>(4, 16, false, raw, rows, columns, panel);
+      return pack_256<RawQ3K>(4, 16, 8, false, raw, rows, columns, panel);
     case Layout::kQ4_K:
-      return pack_256<RawQ4K<16>>(4, 8, true, raw, rows, columns, panel);
+      return pack_256<RawQ4K<16>>(4, 8, 6, true, raw, rows, columns, panel);
     case Layout::kQ5_K:
-      return pack_256<RawQ5K>(5, 8, true, raw, rows, columns, panel);
+      return pack_256<RawQ5K>(5, 8, 6, true, raw, rows, columns, panel);
     case Layout::kQ6_K:
-      return pack_256<RawQ6K>(6, 16, false, raw, rows, columns, panel);
+      return pack_256<RawQ6K>(6, 16, 8, false, raw, rows, columns, panel);
     case Layout::kIQ4_XS:
-      return pack_256<RawIQ4XS>(4, 8, false, raw, rows, columns, panel);
+      return pack_256<RawIQ4XS>(4, 8, 8, false, raw, rows, columns, panel);
     case Layout::kINT4:
       return pack_integers(4, 32, raw, rows, columns, panel);
     case Layout::kINT4_128:

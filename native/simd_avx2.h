@@ -243,7 +243,6 @@ WAZN_INLINE Shorts sub(Shorts x, Shorts y) {
 
 constexpr bool kIsUnsigned = true;  // the dot product takes unsigned weights only
 constexpr bool kMixesHalves = false;
-constexpr bool kFetchesOnce = false;
 
 WAZN_INLINE __m256i join_halves(__m256i x, __m256i y) {  // (x low, y low) of each lane
   return _mm256_blend_epi16(x, _mm256_slli_epi32(y, 16), 0xaa);
@@ -287,10 +286,6 @@ WAZN_INLINE Words weigh(const Dots& d, Shorts m) {
 
 constexpr bool kIsUnsigned = false;  // signed weights go through their magnitude
 constexpr bool kMixesHalves = true;  // a lane's four columns: two of each half
-// Whether a single row has weights fetched past the second-level cache: SmolLM2 decodes 1.06, 128
-// experts 1.07, the 1.1 B shape 1.00 (Q4_0), 1.08 (Q4_K_M) and 1.15 (Q8_0) times as fast by it (Zen
-// 4 held to AVX2). Several rows (0.92) and Q6_K (0.93) lose.
-constexpr bool kFetchesOnce = true;
 
 WAZN_INLINE void pair_lines(Bytes&, Bytes&) {}
 WAZN_INLINE Bytes flip_signs(Bytes x) { return x; }

@@ -140,7 +140,6 @@ WAZN_INLINE Floats byte_to_floats(Bytes x, int i, bool is_signed) {
 
 constexpr bool kIsUnsigned = true;  // the dot product takes unsigned weights only
 constexpr bool kMixesHalves = false;
-constexpr bool kFetchesOnce = false;
 
 WAZN_INLINE Shorts splat_pair(const int16_t* p) {
   int32_t v;

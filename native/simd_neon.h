@@ -197,7 +197,6 @@ WAZN_INLINE Floats byte_to_floats(Bytes x, int byte, bool is_signed) {
 
 constexpr bool kIsUnsigned = false;  // the dot product takes signed weights; unsigned ones fit, too
 constexpr bool kMixesHalves = false;
-constexpr bool kFetchesOnce = false;
 
 WAZN_INLINE Shorts splat_pair(const int16_t* p) {
   const int16x8_t v = vcombine_s16(vdup_n_s16(p[0]), vdup_n_s16(p[1]));

@@ -117,6 +117,17 @@ def test_mapped_files_are_read_only_and_must_exist(tmp_path: Path) -> None:
             native.Memory.map_file(str(tmp_path / name))
 
 
+def test_mapped_files_ask_for_huge_pages(tmp_path: Path) -> None:
+    if not Path("/sys/kernel/mm/transparent_hugepage").exists():
+        pytest.skip("this kernel has no transparent huge pages")
+    path = tmp_path / "weights"
+    path.write_bytes(bytes(4096))
+    memory = native.Memory.map_file(str(path))
+    mappings = Path("/proc/self/smaps").read_text().split(str(path))
+    assert not memory.is_lost
+    assert "hg" in next(line for line in mappings[1].splitlines() if "VmFlags" in line).split()
+
+
 def test_the_instruction_set_can_be_forced_but_not_invented(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
