@@ -6,8 +6,8 @@
 //   256-column formats:  8 x 8 lines | sub-scales | sub-mins | scale | min      (block of 256)
 //   integers:            8 lines of each 32 columns | scale[16] | zero[16]      (block of 32 or
 //   128)
-// Sub-scales are bytes [sub-block][16 rows], those of six bits four lines that are packed as codes
-// of six bits are; zeros are bytes, signed where the codes are.
+// Sub-scales and sub-mins are bytes [sub-block][16 rows]; those of Q4_K and Q5_K are four lines of
+// six-bit numbers, packed as the codes of Q6_K are. Zeros are bytes, signed where the codes are.
 #pragma once
 
 #include "kernels.h"
@@ -134,7 +134,7 @@ struct Block256 {
       super_scale = super(0);
       if constexpr (kMin) super_min = negated(super(1));
       if constexpr (kIsPacked) {
-        static_assert(sizeof(unpacked) == 4 * 64);
+        static_assert(sizeof(unpacked) == 4 * 64);  // the lines that Unsigned6 reads
         for (int i = 0; i < 2; ++i) {
           Bytes lines[2];
           Unsigned6::lines(data + kCodeBytes, i, lines);
