@@ -15,7 +15,7 @@ constexpr int64_t kChunkPages = 8;  // blocks that attention merges before it me
 // the end of every page: two threads decode 18 instead of 11 GB/s of Q4_K with the first alone
 // (Emerald Rapids; 1 or 2 KiB ahead gave 15), and another 7% with both (13% of Q4_0 and Q8_0, 3% of
 // Q6_K).
-constexpr int64_t kAhead = 2048, kFarAhead = 8192;
+constexpr int64_t kNearAhead = 1024, kAhead = 2048, kFarAhead = 8192;
 
 // How keys and values are kept; int8 has a float32 scale for each position and head.
 enum class KvFormat : int32_t { kFloat32, kFloat16, kInt8 };

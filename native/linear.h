@@ -33,6 +33,16 @@ WAZN_INLINE void fetch_after(const uint8_t* p, int64_t bytes) {
   }
 }
 
+// The same from close by and past the second-level cache, where the CPU's own prefetchers see far.
+WAZN_INLINE void fetch_next(const uint8_t* p, int64_t bytes) {
+  constexpr int kPastSecondLevel = 0;
+  for (int64_t i = 0; i < bytes; i += kLine)
+    __builtin_prefetch(p + wazn::kNearAhead + i, 0, kPastSecondLevel);
+}
+
+// What a tile asks for; kNone: the first tile of its panel has done so for the others.
+enum class Fetch : uint8_t { kNone, kNear, kFar };
+
 // Calls f.template operator()<n>() for kFirst <= n <= N.
 template <int N, int kFirst = 1, class F>
 WAZN_INLINE void with_count(int64_t n, F&& f) {
@@ -65,20 +75,22 @@ struct Direct {
   using Shape = ShapeOf<F, X>;
   static constexpr int64_t kBlockBytes = F::kBytes / (F::kSpan / 32);
   const uint8_t* panel;
-  bool fetches;  // what follows; the first tile of a panel has done so for the others
+  Fetch fetch;
 
   struct Block {
     static constexpr bool kIsExpanded = false;
     const typename F::Span& weights;
     int64_t block;
     const uint8_t* data;
-    bool fetches;
+    Fetch fetch;
 
     // On behalf of Y rows: early for one, which waits for memory most, and for 256-column formats,
-    // whose scales lie 2 KiB behind the codes that they are read with.
+    // whose scales lie 2 KiB behind the codes that they are read with, too far for fetching near.
     template <int Y>
     WAZN_INLINE void prefetch() const {
-      if (fetches) fetch_after<Y == 1 || F::kSpan == 256>(data, kBlockBytes);
+      if constexpr (Y == 1 && F::kSpan < 256)
+        if (fetch == Fetch::kNear) return fetch_next(data, kBlockBytes);
+      if (fetch != Fetch::kNone) fetch_after<Y == 1 || F::kSpan == 256>(data, kBlockBytes);
     }
     // For 8-bit activations.
     WAZN_INLINE void lines(int i, Bytes (&w)[2]) const {
@@ -117,14 +129,14 @@ struct Direct {
   struct Span {
     typename F::Span weights;
     const uint8_t* data;
-    bool fetches;
+    Fetch fetch;
 
     WAZN_INLINE Block at(int64_t block) const {
-      return {weights, block, data + block * kBlockBytes, fetches};
+      return {weights, block, data + block * kBlockBytes, fetch};
     }
   };
   WAZN_INLINE Span span(int64_t first) const {
-    return {{panel, first}, panel + first * kBlockBytes, fetches};
+    return {{panel, first}, panel + first * kBlockBytes, fetch};
   }
 };
 
@@ -385,6 +397,7 @@ void linear_rows(const Matrix& w, const X* x, int64_t rows, int64_t first, int64
   // As many as registers hold, and some times that of what is quickly unpacked.
   constexpr int kDirect = kIsWide<X> ? kTile / F::kGroups : kTile;
   constexpr int64_t kMost = kDirect * (kIsWide<X> ? 2 : F::kSpan == 32 ? 4 : 2);
+  const Fetch fetch = prefers_near_fetches() ? Fetch::kNear : Fetch::kFar;
   const int64_t blocks = w.columns / 32, row_blocks = (rows + kRowBlock - 1) / kRowBlock;
   for (int64_t r = 0; r < row_blocks; ++r) {
     const int64_t row = r * rows / row_blocks, num_rows = (r + 1) * rows / row_blocks - row;
@@ -394,10 +407,11 @@ void linear_rows(const Matrix& w, const X* x, int64_t rows, int64_t first, int64
       const Part part = {0, blocks, blocks, nullptr, column, count};
       if (num_rows <= kMost)
         each_tile<kDirect, 1>(num_rows, [&]<int Y>(int64_t from) {
-          tile_of_rows<Y>(Direct<F, X>{data, from == 0}, x, row + from, part, out);
+          tile_of_rows<Y>(Direct<F, X>{data, from == 0 ? fetch : Fetch::kNone}, x, row + from, part,
+                          out);
         });
       else
-        expanded_rows(Direct<F, X>{data, true}, x, row, num_rows, part, out, scratch);
+        expanded_rows(Direct<F, X>{data, fetch}, x, row, num_rows, part, out, scratch);
     }
   }
 }

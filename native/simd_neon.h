@@ -25,6 +25,8 @@ struct Shorts {
 constexpr int kTile = 2;       // rows per tile: 16 integer accumulators, 8 sums, weights
 constexpr int kFloatTile = 6;  // 24 float accumulators
 
+WAZN_INLINE bool prefers_near_fetches() { return false; }
+
 // All four registers of a result: `expression` in terms of i.
 template <class R, class F>
 WAZN_INLINE R of_four(F f) {

@@ -1,6 +1,7 @@
 """Packed weights: made once, found again, freed, and never trusted blindly."""
 
 import json
+import mmap
 import multiprocessing
 import os
 import shutil
@@ -11,6 +12,7 @@ import pytest
 
 from tests.native.programs import random_raw
 from tests.weights.build import GGUFFile, GGUFTensor
+from wazn import native
 from wazn.errors import BadFile
 from wazn.settings import load_settings
 from wazn.weights.formats import GGML_FORMATS, Format, dequantize
@@ -73,6 +75,39 @@ def test_packed_weights_keep_every_value_and_are_found_again(model: Path) -> Non
     assert entry.path.stat().st_ino == before
     assert entry.model == str(model)
     assert len(entry.sources[0].sha256) == 64
+
+
+def in_huge_pages(path: Path) -> int:
+    """KiB of a file that lie in memory so; what is not in memory is read in small pages."""
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as mapping:
+        for offset in reversed(range(0, len(mapping), 2 << 20)):
+            _ = mapping[offset]
+        about = Path("/proc/self/smaps").read_text().split(str(path))[1]
+        line = next(x for x in about.splitlines() if x.startswith("FilePmdMapped:"))
+        return int(line.split()[1])
+
+
+def test_what_was_packed_lies_in_huge_pages(tmp_path: Path) -> None:
+    num_bytes = 16 << 20
+    other = tmp_path / "other"
+    with open(other, "wb") as file:
+        file.write(bytes(num_bytes))
+        file.flush()
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    memory = native.Memory.map_file(str(other))
+    for offset in range(0, num_bytes, 4096):
+        memory.floats(offset, 1)
+    possible = in_huge_pages(other)
+    if possible < num_bytes >> 11:
+        pytest.skip("this file system reads no huge pages")
+    path = written(tmp_path / "big.gguf", [matrix("F16.weight", 4096, Format.F16, bytes(num_bytes))])
+    with GGUF(path) as container:
+        options = PackingOptions(2, lambda num_bytes: None, lambda sentence: None)
+        packing = Packing(container, {"weight": "F16.weight"}, Loss())
+        PackedCache(load_settings()).open(packing, options)
+    (entry,) = PackedCache(load_settings()).entries()
+    assert in_huge_pages(entry.path) >= possible - 4096  # the header was read apart
 
 
 def test_a_changed_source_is_packed_again(model: Path) -> None:

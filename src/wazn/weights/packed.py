@@ -32,6 +32,7 @@ MAGIC = b"WAZNPK06"
 VECTOR = "vector"
 
 _ALIGNMENT = 64
+_HUGE_PAGE = 2 << 20
 _SLAB_BYTES = 4 << 20  # of raw rows at a time: bounds the memory that packing takes
 
 Advance = Callable[[int], None]
@@ -256,9 +257,19 @@ def pack_to_file(packing: Packing, path: Path, threads: int, advance: Advance) -
             file.flush()
             os.ftruncate(file.fileno(), header_room + packed_size(places))
             os.fsync(file.fileno())
-            # What was written piece by piece is kept in small pages. Read back, it is in as large
-            # ones as the file system has, from which a model decodes up to 15% faster.
-            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+            _read_back(file.fileno(), path)
+
+
+def _read_back(descriptor: int, path: Path) -> None:
+    """Have a file lie in memory in huge pages, from which a model decodes up to 15% faster.
+
+    What was written piece by piece is kept in small ones. Read in order, too: the threads of a
+    model, which read at several places at once, leave 10 to 20% of a file in small pages.
+    """
+    os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+    memory = native.Memory.map_file(str(path))
+    for offset in range(0, memory.size - 3, _HUGE_PAGE):
+        memory.floats(offset, 1)
 
 
 def _write_all(descriptor: int, data: NDArray[np.uint8], offset: int) -> None:
