@@ -101,7 +101,8 @@ def test_what_was_packed_lies_in_huge_pages(tmp_path: Path) -> None:
     possible = in_huge_pages(other)
     if possible < num_bytes >> 11:
         pytest.skip("this file system reads no huge pages")
-    path = written(tmp_path / "big.gguf", [matrix("F16.weight", 4096, Format.F16, bytes(num_bytes))])
+    tensors = [matrix("F16.weight", 4096, Format.F16, bytes(num_bytes))]
+    path = written(tmp_path / "big.gguf", tensors)
     with GGUF(path) as container:
         options = PackingOptions(2, lambda num_bytes: None, lambda sentence: None)
         packing = Packing(container, {"weight": "F16.weight"}, Loss())
